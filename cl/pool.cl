@@ -1,0 +1,62 @@
+/*
+ * pool: max, min and average of each block of tokens.
+ *
+ * Idea      a work-item owns VEC channels of one block and walks its tokens
+ * Grid      (blocks * D / VEC, heads, sequences) items, groups of WG
+ * Assumes   D % VEC == 0
+ * Edges     the last block pools its valid tokens only
+ */
+#ifndef D
+#define D 64
+#endif
+#ifndef VEC
+#define VEC 4 /* channels a work-item */
+#endif
+
+#define CAT_(a, b) a##b
+#define CAT(a, b)  CAT_(a, b)
+#define vec        CAT(float, VEC)
+#define LOAD_VEC   CAT(LOAD, VEC)
+#define STORE_VEC  CAT(vstore, VEC)
+
+enum { POOL_MAX = 1, POOL_MIN = 2, POOL_AVG = 4 };
+
+/* `side`: 0 queries, 1 keys.  `tokens` and `rows` are those of the shapes. */
+__kernel void pool(__global const elem *x, ulong4 x_at, __global float *pooled, ulong pooled_at,
+                   __global const int *seqs, ulong seqs_from, int sequences, int tokens, int rows, int heads,
+                   int side, int block, int pools, int n_pools)
+{
+    const int i = get_global_id(0) / (D / VEC), c = get_global_id(0) % (D / VEC) * VEC;
+    const int h = get_global_id(1), s = get_global_id(2);
+
+    if (s < sequences) {
+        const seq_t at = seq_at(seqs + seqs_from, s, tokens, tokens);
+        const int length = side ? at.sk : at.sq, row = (side ? at.col0 : at.row0) + i;
+        const int first = i * block, n = min(block, length - first);
+
+        if (n > 0 && row < rows) {
+            ulong from = token_at(x_at, at.batch, (side ? at.k0 : at.q0) + first, h) + c;
+            __global float *to =
+                pooled + pooled_at + (((ulong)at.batch * rows + row) * heads + h) * (n_pools * D) + c;
+            vec high = LOAD_VEC(x, from), low = high, sum = high;
+
+            for (int t = 1; t < n; t++) {
+                const vec y = LOAD_VEC(x, from + (ulong)t * x_at.z);
+
+                high = fmax(high, y);
+                low = fmin(low, y);
+                sum += y;
+            }
+            if (pools & POOL_MAX) {
+                STORE_VEC(high, 0, to);
+                to += D;
+            }
+            if (pools & POOL_MIN) {
+                STORE_VEC(low, 0, to);
+                to += D;
+            }
+            if (pools & POOL_AVG)
+                STORE_VEC(sum / (float)n, 0, to);
+        }
+    }
+}

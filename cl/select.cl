@@ -1,0 +1,268 @@
+/*
+ * select: a row of scores to a list of blocks, one work-group a row.
+ *
+ * Idea      the k-th highest key by radix, 8 bits a pass, counting keys or
+ *           adding masses in local memory; then each work-item writes its
+ *           stretch of the row, in block order
+ * Grid      (rows of one sequence, list heads, sequences) groups of WG
+ * Local     3 KB + 8 * WG bytes
+ * Edges     see docs/pipeline.md#select
+ */
+#ifndef WG
+#define WG 64 /* work-items in a group */
+#endif
+#define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+
+/* Sums of a row.  A mass has 31 bits and a row 2^15 of them: halves of 16 bits
+ * keep every sum in 32 bits, where all devices have atomics. */
+typedef struct {
+    uint count[256], low[256], high[256];
+    uint part_count[16], part_low[16], part_high[16];
+    uint prefix, taken, mass_low, mass_high; /* mass: high * 65536 + low */
+    int range, visible, forced, over, chosen_free;
+    uint most, total_low, total_high;
+    uint above[WG], equal[WG];
+} board_t;
+
+static inline ulong mass_sum(uint low, uint high)
+{
+    return ((ulong)high << 16) + low;
+}
+
+/* One work-item: the digit at which the count or mass is reached. */
+static void pick_digit(__local board_t *b, int want, ulong bound, int shift)
+{
+    ulong mass = mass_sum(b->mass_low, b->mass_high);
+    uint taken = b->taken;
+    int part = 15, digit;
+
+    while (part > 0 && (bound ? mass + mass_sum(b->part_low[part], b->part_high[part]) < bound
+                              : taken + b->part_count[part] < (uint)want)) {
+        mass += mass_sum(b->part_low[part], b->part_high[part]);
+        taken += b->part_count[part--];
+    }
+    digit = part * 16 + 15;
+    while (digit > 0 &&
+           (bound ? mass + mass_sum(b->low[digit], b->high[digit]) < bound : taken + b->count[digit] < (uint)want)) {
+        mass += mass_sum(b->low[digit], b->high[digit]);
+        taken += b->count[digit--];
+    }
+    b->prefix |= (uint)digit << shift;
+    b->taken = taken;
+    b->mass_low = (uint)(mass & 0xffffu);
+    b->mass_high = (uint)(mass >> 16);
+}
+
+/* See top_t; `want` counts keys, `bound` masses. */
+static top_t find_top(__global const float *s, int n, int want, ulong bound, float most, int merged, forced_t f,
+                      int lift, __local board_t *b)
+{
+    const int l = get_local_id(0);
+    top_t top;
+    uint each, same;
+    ulong rest;
+
+    if (l == 0)
+        b->prefix = b->taken = b->mass_low = b->mass_high = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        const uint mask = shift == 24 ? 0u : 0xffffffffu << (shift + 8);
+
+        for (int d = l; d < 256; d += WG)
+            b->count[d] = b->low[d] = b->high[d] = 0;
+        BARRIER;
+        for (int j = l; j < n; j += WG) {
+            const float x = s[j];
+            const uint key = lifted(key_of(x), j, f, lift);
+
+            if (x != NEG_INF && (key & mask) == b->prefix) {
+                atomic_inc(&b->count[key >> shift & 255]);
+                if (bound) {
+                    const uint mass = mass_of(x, most, merged);
+
+                    atomic_add(&b->low[key >> shift & 255], mass & 0xffffu);
+                    atomic_add(&b->high[key >> shift & 255], mass >> 16);
+                }
+            }
+        }
+        BARRIER;
+        for (int d = l; d < 16; d += WG) {
+            uint count = 0, low = 0, high = 0;
+
+            for (int e = d * 16; e < d * 16 + 16; e++) {
+                count += b->count[e];
+                low += b->low[e] & 0xffffu;
+                high += b->high[e] + (b->low[e] >> 16);
+            }
+            b->part_count[d] = count;
+            b->part_low[d] = low;
+            b->part_high[d] = high;
+        }
+        BARRIER;
+        if (l == 0)
+            pick_digit(b, want, bound, shift);
+        BARRIER;
+    }
+    top.key = b->prefix;
+    same = b->count[top.key & 255];
+    each = bound ? mass_of(score_of(top.key), most, merged) : 1u;
+    rest = bound ? bound - mass_sum(b->mass_low, b->mass_high) : (ulong)((uint)want - b->taken);
+    top.ties = (int)min((ulong)same, each ? (rest + each - 1) / each : 1ul);
+    top.count = (int)b->taken + top.ties;
+    BARRIER;
+    return top;
+}
+
+/* Count, in this work-item's stretch, the keys above the top's lowest and equal
+ * to it; then let each work-item know those of the stretches before its own. */
+static void count_stretches(__global const float *s, int from, int to, top_t top, forced_t f, int lift,
+                            __local board_t *b)
+{
+    const int l = get_local_id(0);
+    uint above = 0, equal = 0;
+
+    for (int j = from; j < to; j++) {
+        const uint key = lifted(key_of(s[j]), j, f, lift);
+
+        above += s[j] != NEG_INF && key > top.key;
+        equal += s[j] != NEG_INF && key == top.key;
+    }
+    b->above[l] = above;
+    b->equal[l] = equal;
+    BARRIER;
+    if (l == 0) {
+        above = equal = 0;
+        for (int e = 0; e < WG; e++) {
+            const uint a = b->above[e], q = b->equal[e];
+
+            b->above[e] = above;
+            b->equal[e] = equal;
+            above += a;
+            equal += q;
+        }
+    }
+    BARRIER;
+}
+
+/* Range, visible and forced blocks, greatest score, and the sum of masses. */
+static void survey(__global const float *s, int cols, int sink, int local_n, int merged, __local board_t *b)
+{
+    const int l = get_local_id(0);
+    int range = 0, visible = 0, forced = 0, n;
+    uint most = 0, low = 0, high = 0;
+    forced_t f;
+
+    if (l == 0) {
+        b->range = b->visible = b->forced = b->over = b->chosen_free = 0;
+        b->most = b->total_low = b->total_high = 0;
+    }
+    BARRIER;
+    for (int j = l; j < cols; j += WG)
+        if (s[j] != NEG_INF) {
+            range = j + 1;
+            visible++;
+            most = max(most, key_of(s[j]));
+        }
+    atomic_max(&b->range, range);
+    atomic_add(&b->visible, visible);
+    atomic_max(&b->most, most);
+    BARRIER;
+    n = b->range;
+    f.sink_end = min(sink, n);
+    f.local_at = max(n - local_n, 0);
+    for (int j = l; j < n; j += WG)
+        if (s[j] != NEG_INF) {
+            const uint mass = BY_MASS ? mass_of(s[j], score_of(b->most), merged) : 0u;
+
+            forced += is_forced(f, j);
+            low += mass & 0xffffu;
+            high += mass >> 16;
+        }
+    atomic_add(&b->forced, forced);
+    atomic_add(&b->total_low, low);
+    atomic_add(&b->total_high, high);
+    BARRIER;
+}
+
+__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
+select_rows(__global const float *scores, ulong scores_at, __global const int *limits, int limit_stride,
+            int limit_last, __global int *counts, ulong counts_at, __global int *blocks, ulong blocks_at,
+            __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int cols, int heads,
+            int width, int block_q, int block_k, int sink, int local_n, int last_rows, int min_k, int max_k,
+            int merged)
+{
+    __local board_t b;
+    const int i = get_group_id(0), h = get_group_id(1), s = get_group_id(2), l = get_local_id(0);
+    const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
+    const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
+    const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
+    const int live = s < sequences && i < nq && at.row0 + i < rows;
+    const ulong row = live ? ((ulong)at.batch * heads + h) * rows + at.row0 + i : 0;
+    __global const float *x = scores + scores_at + row * cols;
+    __global int *list = blocks + blocks_at + row * width;
+    const int limit = live ? limits[h * limit_stride + min(nk, limit_last)] : 1;
+    int n, k = limit, kept, lift, stretch, from, to;
+    float high;
+    ulong total, bound;
+    forced_t f;
+    top_t top;
+
+    survey(x, live ? cols : 0, sink, local_n, merged, &b);
+    n = b.range;
+    high = score_of(b.most);
+    total = mass_sum(b.total_low, b.total_high);
+    f.visible = b.visible;
+    f.sink_end = min(sink, n);
+    f.local_at = max(n - local_n, 0);
+    stretch = (n + WG - 1) / WG;
+    from = min(l * stretch, n);
+    to = min(from + stretch, n);
+    bound = mul_hi(total << 8, (ulong)(uint)limit << 24);
+    if (RULE == 3) {
+        int over = 0;
+
+        for (int j = from; j < to; j++)
+            over += x[j] != NEG_INF && mass_of(x[j], high, merged) > bound;
+        atomic_add(&b.over, over);
+        BARRIER;
+        k = b.over;
+    } else if (RULE == 4) {
+        k = find_top(x, n, 0, max(bound, 1ul), high, merged, f, 0, &b).count;
+    }
+    k = i >= nq - last_rows ? f.visible : clamp(min(max(k, min_k), max_k), 1, max(f.visible, 1));
+    top = find_top(x, n, k, 0, high, merged, f, 0, &b);
+    lift = b.forced > 0 || k > width;
+    if (lift) {
+        int left, chosen = 0;
+
+        count_stretches(x, from, to, top, f, 0, &b);
+        left = top.ties - (int)b.equal[l];
+        for (int j = from; j < to; j++)
+            if (x[j] != NEG_INF) {
+                const uint key = key_of(x[j]);
+                const int in = key > top.key || (key == top.key && left-- > 0);
+
+                chosen += in && !is_forced(f, j);
+            }
+        atomic_add(&b.chosen_free, chosen);
+        BARRIER;
+        top = find_top(x, n, min(b.forced + b.chosen_free, width), 0, high, merged, f, 1, &b);
+    }
+    count_stretches(x, from, to, top, f, lift, &b);
+    if (live) {
+        int left = top.ties - (int)b.equal[l];
+        int e = (int)b.above[l] + min((int)b.equal[l], top.ties);
+
+        kept = f.visible > 0 ? top.count : 0;
+        for (int j = from; j < to; j++)
+            if (x[j] != NEG_INF) {
+                const uint key = lifted(key_of(x[j]), j, f, lift);
+
+                if ((key > top.key || (key == top.key && left-- > 0)) && e < width)
+                    list[e++] = j;
+            }
+        if (l == 0)
+            counts[counts_at + row] = min(kept, width);
+        for (int j = kept + l; j < width; j += WG)
+            list[j] = -1;
+    }
+}

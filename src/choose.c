@@ -1,0 +1,124 @@
+/*
+ * choose.c: which strategy, with which values, serves an operation here.
+ *
+ * The table's order decides: the first strategy that fits, with its default
+ * values, or, where those do not fit, the nearest that do.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+const char *clg_op_name(clgaze_op op)
+{
+    static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+
+    return (size_t)op < CLG_COUNT(names) ? names[op] : "?";
+}
+
+/* Steps between two configurations, counted along each tunable. */
+static int distance(const struct clg_kernel *kernel, const int *a, const int *b)
+{
+    int steps = 0;
+
+    for (int i = 0; kernel->space && kernel->space[i].name; i++) {
+        int at = 0, to = 0;
+
+        while (kernel->space[i].allowed[at] != a[i])
+            at++;
+        while (kernel->space[i].allowed[to] != b[i])
+            to++;
+        steps += abs(at - to);
+    }
+    return steps;
+}
+
+/* NULL, or why none of the kernel's configurations fits; values become the
+ * fitting ones nearest to those given. */
+static const char *nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
+                           int *values)
+{
+    const char *why = kernel->fits ? kernel->fits(device, p, values) : NULL;
+    int best[CLG_MAX_PARAMS], best_distance = -1;
+
+    if (!why)
+        return NULL;
+    for (int i = 0; i < clg_space_size(kernel); i++) {
+        int candidate[CLG_MAX_PARAMS], steps;
+
+        clg_space_get(kernel, i, candidate);
+        steps = distance(kernel, values, candidate);
+        if ((best_distance < 0 || steps < best_distance) && !kernel->fits(device, p, candidate)) {
+            memcpy(best, candidate, sizeof best);
+            best_distance = steps;
+        }
+    }
+    if (best_distance < 0)
+        return why;
+    memcpy(values, best, sizeof best);
+    return NULL;
+}
+
+/* Keep what was decided, in words too. */
+static clgaze_status decide(clgaze_context *ctx, const struct clg_kernel *kernel, const char *reason,
+                            struct clg_stage *stage)
+{
+    clgaze_status st = CLGAZE_OK;
+    char buffer[256];
+    struct clg_text text = {buffer, sizeof buffer, 0};
+
+    stage->kernel = kernel;
+    clg_space_print(kernel, stage->values, &text);
+    stage->name = clg_copy_text(ctx, buffer);
+    stage->reason = clg_copy_text(ctx, reason);
+    NEED(stage->name && stage->reason, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
+    clg_log(ctx, CLGAZE_LOG_INFO, CLGAZE_OK, "%s: %s, %s", kernel->op, buffer, reason);
+out:
+    return st;
+}
+
+static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const struct clg_kernel *kernel,
+                            struct clg_stage *stage)
+{
+    const char *options = p->kernel + strcspn(p->kernel, " ");
+    clgaze_status st = CLGAZE_OK;
+    const char *why;
+
+    clg_space_default(kernel, stage->values);
+    TRY(clg_space_parse(ctx, kernel, options, stage->values));
+    if (strspn(options, " ") == strlen(options))
+        why = nearest(&ctx->device, kernel, p, stage->values);
+    else
+        why = kernel->fits ? kernel->fits(&ctx->device, p, stage->values) : NULL;
+    NEED(!why, CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s", p->kernel, why);
+    TRY(decide(ctx, kernel, "forced by problem.kernel", stage));
+out:
+    return st;
+}
+
+clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage)
+{
+    const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_find(p->kernel) : NULL;
+    const char *name = clg_op_name(op);
+
+    if (p->kernel && p->kernel[0] && !wanted)
+        return clg_fail(ctx, CLGAZE_ERR_VALUE, "problem.kernel \"%s\" is not a strategy that this library knows",
+                        p->kernel);
+    if (wanted && strcmp(wanted->op, name) == 0)
+        return forced(ctx, p, wanted, stage);
+    for (int i = 0; clg_kernels[i]; i++) {
+        const struct clg_kernel *kernel = clg_kernels[i];
+        const char *why;
+
+        if (strcmp(kernel->op, name) != 0)
+            continue;
+        clg_space_default(kernel, stage->values);
+        why = nearest(&ctx->device, kernel, p, stage->values);
+        if (!why)
+            return decide(ctx, kernel, "the first in the table that fits this device", stage);
+        clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "%s: %s was passed over: %s", name, kernel->name, why);
+    }
+    return clg_fail(ctx, CLGAZE_ERR_UNSUPPORTED,
+                    "no kernel of operation %s can run this problem on %s; the log at debug level says why not", name,
+                    ctx->device.name);
+}

@@ -1,0 +1,157 @@
+/*
+ * attend.c: launcher of cl/attend.cl, for any device, and of cl/attend_cpu.cl.
+ * Both take the same arguments; they differ in their spaces and in who may use
+ * them.
+ */
+#include "internal.h"
+
+static void key(const clgaze_problem *p, struct clg_text *text)
+{
+    clg_put(text, "%s d%d b%d", clgaze_dtype_name(p->dtype), p->head_dim, p->block_q);
+    if (p->block_k != p->block_q)
+        clg_put(text, "x%d", p->block_k);
+    clg_put(text, " g%d", p->q_heads / p->kv_heads);
+}
+
+static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+{
+    (void)values;
+    clg_define(text, "DTYPE", p->dtype);
+    clg_define(text, "PACKED", p->packed);
+    clg_define(text, "D", p->head_dim);
+    clg_define(text, "LISTED", p->lists != CLGAZE_LISTS_DENSE);
+    clg_define(text, "CAUSAL", p->causal);
+    clg_define(text, "LSE", p->lse);
+}
+
+/* Without lists the blocks are ours to choose: large ones. */
+static int own_block(const clgaze_problem *p, int block, int ours)
+{
+    return p->lists == CLGAZE_LISTS_DENSE ? ours : block;
+}
+
+static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensors *t = &run->t;
+    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), out_at = clg_at(&t->out);
+    const cl_ulong c_at = t->counts.offset, b_at = t->blocks.offset, l_at = t->lse.offset;
+    const cl_ulong seqs_from = clg_seqs_from(run);
+    const cl_int block_q = own_block(p, p->block_q, bm), block_k = own_block(p, p->block_k, 64);
+    const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
+    const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
+    const cl_float scale = clg_attend_scale(p);
+    const size_t tiles = (size_t)((block_q + bm - 1) / bm);
+    const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
+    const size_t groups[3] = {row_blocks * tiles, (size_t)q_heads, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const struct clg_arg args[] = {
+        CLG_ARG(t->q.buffer),
+        CLG_ARG(q_at),
+        CLG_ARG(t->k.buffer),
+        CLG_ARG(k_at),
+        CLG_ARG(t->v.buffer),
+        CLG_ARG(v_at),
+        CLG_ARG(t->counts.buffer),
+        CLG_ARG(c_at),
+        CLG_ARG(t->blocks.buffer),
+        CLG_ARG(b_at),
+        CLG_ARG(width),
+        CLG_ARG(list_heads),
+        CLG_ARG(t->out.buffer),
+        CLG_ARG(out_at),
+        CLG_ARG(t->lse.buffer),
+        CLG_ARG(l_at),
+        CLG_ARG(run->workspace),
+        CLG_ARG(seqs_from),
+        CLG_ARG(sequences),
+        CLG_ARG(sq),
+        CLG_ARG(sk),
+        CLG_ARG(rows),
+        CLG_ARG(block_q),
+        CLG_ARG(block_k),
+        CLG_ARG(q_heads),
+        CLG_ARG(group),
+        CLG_ARG(scale),
+    };
+
+    return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
+}
+
+/* ---- any device ---------------------------------------------------------- */
+
+static const struct clg_param space[] = {
+    {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
+    {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
+    {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
+    {NULL, 0, {0}},
+};
+enum { WG, BM, BN };
+
+static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    const size_t row = (size_t)p->head_dim + 4, bm = (size_t)values[BM], bn = (size_t)values[BN];
+
+    if (values[BM] * 8 % values[WG] != 0 || values[BM] * 8 / values[WG] > 8)
+        return "BM must be 1 to 8 times WG / 8";
+    if (4 * (bm * row + bn * row + bm * (bn + 1)) > device->local_bytes)
+        return "the tiles need more local memory than the device has";
+    return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    return enqueue(run, run->stage->values[BM], (size_t)run->stage->values[WG]);
+}
+
+const struct clg_kernel clg_kernel_attend = {
+    .op = "attend",
+    .name = "attend",
+    .space = space,
+    .sources = (const char *const[]){"common.cl", "attend.cl", NULL},
+    .entries = (const char *const[]){"attend", NULL},
+    .options = "-cl-fast-relaxed-math",
+    .key = key,
+    .define = define,
+    .fits = fits,
+    .launch = launch,
+};
+
+/* ---- CPUs ------------------------------------------------------------------ */
+
+static const struct clg_param cpu_space[] = {
+    {"BM", 64, {32, 64, 128}}, /* query rows a work-item              */
+    {"KT", 64, {16, 32, 64}},  /* keys a tile                         */
+    {"VEC", 8, {8, 16}},       /* floats a vector                     */
+    {"NV", 2, {1, 2}},         /* vectors of queries a micro-tile     */
+    {"MR", 4, {2, 4, 8}},      /* keys or channels a micro-tile       */
+    {NULL, 0, {0}},
+};
+
+static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    (void)values;
+    if (!device->cpu)
+        return "the device is not a CPU";
+    /* Large private arrays gave wrong results there; cause not found. */
+    return device->rusticl ? "rusticl does not hold its private arrays" : NULL;
+}
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    return enqueue(run, run->stage->values[0], 1);
+}
+
+const struct clg_kernel clg_kernel_attend_cpu = {
+    .op = "attend",
+    .name = "attend_cpu",
+    .space = cpu_space,
+    .sources = (const char *const[]){"common.cl", "attend_cpu.cl", NULL},
+    .entries = (const char *const[]){"attend_cpu", NULL},
+    .options = "-cl-fast-relaxed-math",
+    .key = key,
+    .define = define,
+    .fits = fits_cpu,
+    .launch = launch_cpu,
+};

@@ -1,0 +1,181 @@
+/*
+ * select.c: launcher of cl/select.cl and cl/select_cpu.cl, which differ in how
+ * many work-items share a row.  Where heads merge into one list, cl/merge.cl
+ * writes their common row into the workspace first.
+ */
+#include "internal.h"
+
+static const struct clg_param space[] = {
+    {"WG", 64, {32, 64, 128, 256}}, /* work-items a row */
+    {NULL, 0, {0}},
+};
+static const struct clg_param no_space[] = {{NULL, 0, {0}}};
+enum { SELECT, MERGE };
+
+static void key(const clgaze_problem *p, struct clg_text *text)
+{
+    clg_put(text, "f32 %s", p->rule >= CLGAZE_THRESHOLD ? "mass" : "count");
+}
+
+static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+{
+    (void)values;
+    clg_define(text, "PACKED", p->packed);
+    clg_define(text, "RULE", p->rule);
+}
+
+static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    if (device->local_bytes < 3600 + 8 * (size_t)values[0])
+        return "the device has too little local memory";
+    return (size_t)values[0] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
+}
+
+static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    (void)values;
+    return device->cpu ? NULL : "the device is not a CPU";
+}
+
+static size_t workspace(const clgaze_problem *p, const int *values)
+{
+    (void)values;
+    if (clg_list_heads(p) == p->q_heads)
+        return 0;
+    return (size_t)p->max_batch * (size_t)clg_list_heads(p) * (size_t)clg_max_rows(p) * (size_t)clg_max_cols(p) *
+           sizeof(cl_float);
+}
+
+/* The rows that the rule works on: those given, or the heads' common ones. */
+static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
+{
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensor *x = &run->t.scores;
+    const int64_t shape[4] = {n->batch, n->list_heads, n->rows, n->cols};
+    const clgaze_tensor y = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_F32, 4, shape);
+    const cl_ulong x_at = x->offset, y_at = y.offset;
+    const cl_int batch = n->batch, rows = n->rows, cols = n->cols, heads = n->list_heads;
+    const cl_int share = n->score_heads / (n->list_heads ? n->list_heads : 1);
+    const size_t groups[3] = {(size_t)rows, (size_t)heads, (size_t)batch}, local[3] = {1, 1, 1};
+    const struct clg_arg args[] = {
+        CLG_ARG(x->buffer), CLG_ARG(x_at), CLG_ARG(y.buffer), CLG_ARG(y_at),  CLG_ARG(batch),
+        CLG_ARG(rows),      CLG_ARG(cols), CLG_ARG(heads),    CLG_ARG(share),
+    };
+
+    *rows_of_lists = y;
+    return clg_enqueue(run, MERGE, groups, local, args, CLG_COUNT(args));
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensors *t = &run->t;
+    const cl_int merged = n->score_heads != n->list_heads;
+    clgaze_tensor x = t->scores;
+    clgaze_status st = merged || run->warming ? merge(run, &x) : CLGAZE_OK;
+    const cl_ulong x_at = x.offset, c_at = t->counts.offset, b_at = t->blocks.offset, seqs_from = clg_seqs_from(run);
+    const cl_int per_length = p->rule == CLGAZE_RATIO, limit_last = per_length ? clg_max_cols(p) : 0;
+    const cl_int limit_stride = p->values ? limit_last + 1 : 0;
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->cols;
+    const cl_int heads = n->list_heads, width = n->width, block_q = p->block_q, block_k = p->block_k;
+    const cl_int sink = p->sink, local_n = p->local, last_rows = p->last_rows, min_k = p->min_k;
+    const cl_int max_k = p->max_k_blocks ? p->max_k_blocks : INT32_MAX;
+    const size_t wg = run->stage->kernel->space == space ? (size_t)run->stage->values[0] : 1;
+    const size_t groups[3] = {(size_t)(p->packed ? n->rows_seq : n->rows), (size_t)heads, (size_t)sequences};
+    const size_t local[3] = {wg, 1, 1};
+    const struct clg_arg args[] = {
+        CLG_ARG(x.buffer),
+        CLG_ARG(x_at),
+        CLG_ARG(run->stage->constants),
+        CLG_ARG(limit_stride),
+        CLG_ARG(limit_last),
+        CLG_ARG(t->counts.buffer),
+        CLG_ARG(c_at),
+        CLG_ARG(t->blocks.buffer),
+        CLG_ARG(b_at),
+        CLG_ARG(run->workspace),
+        CLG_ARG(seqs_from),
+        CLG_ARG(sequences),
+        CLG_ARG(sq),
+        CLG_ARG(sk),
+        CLG_ARG(rows),
+        CLG_ARG(cols),
+        CLG_ARG(heads),
+        CLG_ARG(width),
+        CLG_ARG(block_q),
+        CLG_ARG(block_k),
+        CLG_ARG(sink),
+        CLG_ARG(local_n),
+        CLG_ARG(last_rows),
+        CLG_ARG(min_k),
+        CLG_ARG(max_k),
+        CLG_ARG(merged),
+    };
+
+    return st == CLGAZE_OK ? clg_enqueue(run, SELECT, groups, local, args, CLG_COUNT(args)) : st;
+}
+
+/* What the rule needs to know, computed in double here, not on the device: the
+ * number to choose for each length of a row, or the bound in 32 bits. */
+static cl_int limit_of(const clgaze_problem *p, double value, int nk)
+{
+    double bound = value * 4294967296.0;
+
+    if (p->rule < CLGAZE_THRESHOLD)
+        return clg_rule_count(p, value, nk);
+    return (cl_int)(cl_uint)(bound < 4294967295.0 ? bound : 4294967295.0);
+}
+
+static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
+{
+    const int lengths = p->rule == CLGAZE_RATIO ? clg_max_cols(p) + 1 : 1;
+    const int heads = p->values ? clg_list_heads(p) : 1;
+    const size_t bytes = (size_t)lengths * (size_t)heads * sizeof(cl_int);
+    cl_int *limits = clg_alloc(ctx, bytes);
+    clgaze_status st = CLGAZE_OK;
+    cl_int err = CL_SUCCESS;
+
+    NEED(limits, CLGAZE_ERR_NO_MEMORY, "no memory for the limits of select");
+    for (int h = 0; h < heads; h++)
+        for (int i = 0; i < lengths; i++)
+            limits[h * lengths + i] =
+                limit_of(p, p->values ? (double)p->values[h] : p->value, lengths > 1 ? i : clg_max_cols(p));
+    stage->constants = clCreateBuffer(ctx->cl, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes, limits, &err);
+    NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for the limits of select", (int)err);
+out:
+    clg_release(ctx, limits);
+    return st;
+}
+
+const struct clg_kernel clg_kernel_select = {
+    .op = "select",
+    .name = "select",
+    .space = space,
+    .sources = (const char *const[]){"common.cl", "rank.cl", "select.cl", "merge.cl", NULL},
+    .entries = (const char *const[]){"select_rows", "merge", NULL},
+    .options = "",
+    .key = key,
+    .define = define,
+    .fits = fits,
+    .workspace = workspace,
+    .prepare = prepare,
+    .launch = launch,
+};
+
+const struct clg_kernel clg_kernel_select_cpu = {
+    .op = "select",
+    .name = "select_cpu",
+    .space = no_space,
+    .sources = (const char *const[]){"common.cl", "rank.cl", "select_cpu.cl", "merge.cl", NULL},
+    .entries = (const char *const[]){"select_cpu", "merge", NULL},
+    .options = "",
+    .key = key,
+    .define = define,
+    .fits = fits_cpu,
+    .workspace = workspace,
+    .prepare = prepare,
+    .launch = launch,
+};

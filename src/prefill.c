@@ -1,0 +1,240 @@
+/*
+ * prefill.c: running a plan: one operation, or the five as one call; and what
+ * lies where in the workspace.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+/* ---- sizes at the maximum ------------------------------------------------------ */
+
+/* Bytes of a tensor at the plan's maximum. */
+struct need {
+    const char *name;
+    uint64_t bytes;
+};
+
+static uint64_t times(uint64_t a, int64_t b)
+{
+    return b > 0 && a > UINT64_MAX / (uint64_t)b ? UINT64_MAX : a * (uint64_t)b;
+}
+
+static uint64_t tensor_bytes(size_t element, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return times(times(times(times(element, a), b), c), d);
+}
+
+/* What the pipeline hands on, by place. */
+static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
+{
+    const int64_t batch = p->packed ? 1 : p->max_batch, rows = clg_max_rows(p), cols = clg_max_cols(p);
+    const int64_t blocks_k = clg_max_blocks_k(p), hl = clg_list_heads(p), dg = clg_gate_dim(p), d = p->head_dim;
+
+    switch (place) {
+    case CLG_AT_SEQS:
+        return p->packed ? tensor_bytes(4, 6, p->max_batch, 1, 1) : 0;
+    case CLG_AT_LISTS:
+        return 256 + CLG_ALIGN((size_t)tensor_bytes(4, batch, hl, rows, 1)) + tensor_bytes(4, batch, hl, rows, cols);
+    case CLG_AT_Q_POOLED:
+        return tensor_bytes(4, batch, rows, p->q_heads, clg_pools(p->q_pool) * d);
+    case CLG_AT_K_POOLED:
+        return tensor_bytes(4, batch, blocks_k, p->kv_heads, clg_pools(p->k_pool) * d);
+    case CLG_AT_Q_GATED:
+        return tensor_bytes(4, batch, rows, p->q_heads, dg);
+    case CLG_AT_K_GATED:
+        return tensor_bytes(4, batch, blocks_k, p->gate_double ? p->kv_heads : p->q_heads, dg);
+    case CLG_AT_SCORES:
+        return tensor_bytes(4, batch, p->q_heads, rows, cols);
+    case CLG_AT_COUNTS:
+        return tensor_bytes(4, batch, hl, rows, 1);
+    case CLG_AT_BLOCKS:
+        return tensor_bytes(4, batch, hl, rows, clg_list_width(p));
+    default:
+        return 0;
+    }
+}
+
+clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p)
+{
+    const int64_t batch = p->packed ? 1 : p->max_batch;
+    const size_t element = clgaze_dtype_size(p->dtype);
+    const bool scores = op == CLGAZE_SCORE || op == CLGAZE_SELECT;
+    const struct need needs[] = {
+        {"a query tensor", op == CLGAZE_SELECT ? 0 : tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
+        {"a key tensor", op == CLGAZE_SELECT ? 0 : tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
+        {"scores", scores ? place_bytes(p, CLG_AT_SCORES) : 0},
+    };
+    clgaze_status st = CLGAZE_OK;
+
+    for (size_t i = 0; i < CLG_COUNT(needs); i++)
+        NEED(needs[i].bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
+             "%s of this plan needs %llu bytes, but a buffer of this device holds at most %llu", needs[i].name,
+             (unsigned long long)needs[i].bytes, (unsigned long long)ctx->device.max_alloc);
+out:
+    return st;
+}
+
+clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan)
+{
+    const clgaze_problem *p = &plan->problem;
+    clgaze_status st = CLGAZE_OK;
+    uint64_t at = 0;
+
+    for (int place = 0; place < CLG_PLACES; place++) {
+        bool used = place == CLG_AT_SEQS || (place == CLG_AT_LISTS && plan->lists.kernel) ||
+                    (place >= CLG_AT_Q_POOLED && place < CLG_AT_STAGE && plan->op == CLGAZE_PREFILL);
+        uint64_t bytes = used ? place_bytes(p, (enum clg_place)place) : 0;
+
+        if (place == CLG_AT_STAGE)
+            for (int op = 0; op < CLG_OPS; op++)
+                bytes = plan->stage[op].workspace > bytes ? plan->stage[op].workspace : bytes;
+        plan->at[place] = (size_t)at;
+        NEED(bytes <= ctx->device.max_alloc && at + bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
+             "the workspace of this plan needs %llu bytes or more, but a buffer of this device holds at most %llu",
+             (unsigned long long)(bytes > UINT64_MAX - at ? UINT64_MAX : at + bytes),
+             (unsigned long long)ctx->device.max_alloc);
+        at = CLG_ALIGN(at + bytes);
+    }
+    plan->workspace = (size_t)at;
+out:
+    return st;
+}
+
+/* ---- running ---------------------------------------------------------------------- */
+
+static clgaze_status run_stage(struct clg_run *run, const struct clg_stage *stage)
+{
+    run->stage = (struct clg_stage *)(uintptr_t)stage; /* its lock and arguments change */
+    return stage->kernel->launch(run);
+}
+
+static void hand_on(const struct clg_run *run, clgaze_tensor *t, enum clg_place place, clgaze_dtype dtype, int rank,
+                    int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t shape[4] = {a, b, c, d};
+
+    if (!t->buffer)
+        *t = clg_scratch(run, place, 0, dtype, rank, shape);
+}
+
+/* What the caller does not want to see goes through the workspace. */
+static void hand_on_all(struct clg_run *run)
+{
+    const clgaze_problem *p = run->p;
+    struct clg_sizes *n = &run->n;
+    clgaze_tensors *t = &run->t;
+    const int dg = clg_gate_dim(p), gated = p->gate_double ? p->kv_heads : p->q_heads;
+
+    if (!t->blocks.buffer) {
+        n->width = clg_list_width(p);
+        n->width = n->width < n->cols ? n->width : n->cols;
+    }
+    hand_on(run, &t->q_pooled, CLG_AT_Q_POOLED, CLGAZE_F32, 4, n->batch, n->rows, p->q_heads,
+            (int64_t)clg_pools(p->q_pool) * p->head_dim);
+    hand_on(run, &t->k_pooled, CLG_AT_K_POOLED, CLGAZE_F32, 4, n->batch, n->blocks_k, p->kv_heads,
+            (int64_t)clg_pools(p->k_pool) * p->head_dim);
+    hand_on(run, &t->q_gated, CLG_AT_Q_GATED, CLGAZE_F32, 4, n->batch, n->rows, p->q_heads, dg);
+    hand_on(run, &t->k_gated, CLG_AT_K_GATED, CLGAZE_F32, 4, n->batch, n->blocks_k, gated, dg);
+    hand_on(run, &t->scores, CLG_AT_SCORES, CLGAZE_F32, 4, n->batch, p->q_heads, n->rows, n->cols);
+    hand_on(run, &t->counts, CLG_AT_COUNTS, CLGAZE_I32, 3, n->batch, n->list_heads, n->rows, 0);
+    hand_on(run, &t->blocks, CLG_AT_BLOCKS, CLGAZE_I32, 4, n->batch, n->list_heads, n->rows, n->width);
+}
+
+static clgaze_status check_place(const struct clg_run *run, const clgaze_call *call)
+{
+    const clgaze_context *ctx = run->plan->ctx;
+    size_t bytes = 0, need = run->plan->workspace;
+    cl_device_id device = NULL;
+    cl_context owner = NULL;
+    clgaze_status st = CLGAZE_OK;
+    cl_int err;
+
+    NEED(call->queue, CLGAZE_ERR_NULL, "call.queue is NULL");
+    NEED(!call->n_wait == !call->wait, CLGAZE_ERR_NULL, "call.n_wait is %u, but call.wait is %s",
+         (unsigned)call->n_wait, call->wait ? "given" : "NULL");
+    err = clGetCommandQueueInfo(call->queue, CL_QUEUE_CONTEXT, sizeof owner, &owner, NULL);
+    NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "call.queue is not a command queue (%d)", (int)err);
+    TRY_CL(clGetCommandQueueInfo(call->queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL));
+    NEED(owner == ctx->cl && device == ctx->device.id, CLGAZE_ERR_CONTEXT,
+         "call.queue belongs to another OpenCL %s than the plan", owner == ctx->cl ? "device" : "context");
+    if (need == 0)
+        goto out;
+    NEED(call->workspace, CLGAZE_ERR_WORKSPACE, "call.workspace is NULL: this plan needs %zu bytes", need);
+    NEED(call->workspace_offset % 256 == 0, CLGAZE_ERR_WORKSPACE,
+         "call.workspace_offset is %zu: it must be a multiple of 256", call->workspace_offset);
+    err = clGetMemObjectInfo(call->workspace, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "call.workspace is not an OpenCL buffer (%d)", (int)err);
+    TRY_CL(clGetMemObjectInfo(call->workspace, CL_MEM_CONTEXT, sizeof owner, &owner, NULL));
+    NEED(owner == ctx->cl, CLGAZE_ERR_CONTEXT, "call.workspace belongs to another OpenCL context");
+    NEED(call->workspace_offset <= bytes && bytes - call->workspace_offset >= need, CLGAZE_ERR_WORKSPACE,
+         "call.workspace holds %zu bytes after its offset of %zu: this plan needs %zu",
+         bytes > call->workspace_offset ? bytes - call->workspace_offset : 0, call->workspace_offset, need);
+out:
+    return st;
+}
+
+static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
+{
+    const clgaze_plan *plan = run->plan;
+    clgaze_status st = CLGAZE_OK;
+
+    if (plan->seqs.kernel)
+        TRY(run_stage(run, &plan->seqs));
+    if (plan->lists.kernel && op == CLGAZE_ATTEND)
+        TRY(run_stage(run, &plan->lists));
+    if (op == CLGAZE_PREFILL)
+        hand_on_all(run);
+    for (int i = 0; i < CLG_OPS; i++)
+        if (op == CLGAZE_PREFILL || (int)op == i)
+            TRY(run_stage(run, &plan->stage[i]));
+out:
+    return st;
+}
+
+clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_tensors *tensors,
+                         const clgaze_call *call)
+{
+    const clgaze_context *ctx;
+    clgaze_status st = CLGAZE_OK;
+    struct clg_run run;
+
+    memset(&run, 0, sizeof run);
+    if (!plan)
+        return CLGAZE_ERR_NULL;
+    ctx = plan->ctx;
+    NEED(tensors && call, CLGAZE_ERR_NULL, "%s is NULL", tensors ? "call" : "tensors");
+    NEED(op == plan->op || (plan->op == CLGAZE_PREFILL && op >= CLGAZE_POOL && op <= CLGAZE_ATTEND), CLGAZE_ERR_VALUE,
+         "operation %s does not run by a plan of %s", clg_op_name(op), clg_op_name(plan->op));
+    run.plan = plan;
+    run.p = &plan->problem;
+    run.t = *tensors;
+    run.workspace = call->workspace;
+    run.base = call->workspace_offset;
+    run.queue = call->queue;
+    run.n_wait = call->n_wait;
+    run.wait = call->wait;
+    TRY(check_place(&run, call));
+    TRY(clg_tensors_check(&run, op, call));
+    TRY(enqueue_all(&run, op));
+    if (call->done) {
+        *call->done = run.last;
+        run.last = NULL;
+    }
+out:
+    if (run.last)
+        clReleaseEvent(run.last);
+    return st;
+}
+
+#define RUN(name, OP)                                                                                                \
+    clgaze_status clgaze_##name(const clgaze_plan *plan, const clgaze_tensors *tensors, const clgaze_call *call)     \
+    {                                                                                                                \
+        return clgaze_run(plan, CLGAZE_##OP, tensors, call);                                                         \
+    }
+RUN(pool, POOL)
+RUN(gate, GATE)
+RUN(score, SCORE)
+RUN(select, SELECT)
+RUN(attend, ATTEND)
+RUN(prefill, PREFILL)
+#undef RUN
