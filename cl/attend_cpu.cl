@@ -6,6 +6,8 @@
  *           cache; the rows of K and V are read as they lie, one scalar against
  *           NR queries.  So nothing is packed per block, and the softmax runs
  *           down the keys with a query in each vector lane: no reductions.
+ *           What comes next is fetched while the current tile is worked on: the
+ *           next block, or for the last block what the next work-item needs.
  * Grid      (query blocks * tiles of BM rows, query heads, sequences) groups of 1
  * Local     none; private (2 * BM + KT) * D + BM * KT floats
  * Assumes   D % 8 == 0, BM % NR == 0, KT % MR == 0, 8 % MR == 0
@@ -41,11 +43,23 @@
 #define LSE 0
 #endif
 
-#define NR              (VEC * NV)
-#define PANELS          (BM / NR)
-#define SMALL           -1e30f /* finite: fast-math knows no infinity */
-#define LOG2E           1.4426950408889634f
-#define LN2             0.6931471805599453f
+#define NR      (VEC * NV)
+#define PANELS  (BM / NR)
+#define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for each MR channels of work */
+#define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for MR channels of work */
+#define SMALL   -1e30f                  /* finite: fast-math knows no infinity */
+#define LOG2E   1.4426950408889634f
+#define LN2     0.6931471805599453f
+
+/* Ask for a cache line ahead of its use; a hint that may do nothing. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_prefetch)
+#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#endif
+#endif
+#ifndef FETCH
+#define FETCH(p)
+#endif
 
 #define CAT_(a, b)      a##b
 #define CAT(a, b)       CAT_(a, b)
@@ -136,6 +150,69 @@ static inline void load_tile(__global const elem *from, ulong stride, int n, flo
             vstore8((float8)(0.0f), 0, tile + c * D + x);
 }
 
+static inline void fetch_rows(__global const elem *from, ulong stride, int n)
+{
+    for (int c = 0; c < n; c++)
+        for (int x = 0; x < D; x += 64 / (int)sizeof(elem))
+            FETCH(from + (ulong)c * stride + x);
+}
+
+/* Four rows of four become four columns. */
+static inline void turn4(float4 *a)
+{
+    const float4 b0 = (float4)(a[0].lo, a[1].lo), b1 = (float4)(a[0].hi, a[1].hi);
+    const float4 b2 = (float4)(a[2].lo, a[3].lo), b3 = (float4)(a[2].hi, a[3].hi);
+
+    a[0] = (float4)(b0.even, b2.even);
+    a[1] = (float4)(b0.odd, b2.odd);
+    a[2] = (float4)(b1.even, b3.even);
+    a[3] = (float4)(b1.odd, b3.odd);
+}
+
+/* Transpose `n` rows of Q into one panel, the rest zero. */
+static inline void load_queries(__global const elem *from, ulong stride, int n, float scale, float *to)
+{
+    for (int r = 0; r < NR; r += 4)
+        for (int x = 0; x < D; x += 4) {
+            float4 a[4];
+
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                a[e] = r + e < n ? LOAD4(from, (ulong)(r + e) * stride + x) * scale : (float4)(0.0f);
+            turn4(a);
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                vstore4(a[e], 0, to + (x + e) * NR + r);
+        }
+}
+
+/* Write `n` rows of one panel of O^T, each divided by its sum of weights. */
+static inline void store_rows(const float *from, const float *m, const float *l, int n, __global elem *to,
+                              ulong stride)
+{
+    for (int r = 0; r < min(n, NR); r += 4) {
+        float share[4];
+
+        for (int e = 0; e < 4; e++)
+            share[e] = m[r + e] > 0.5f * SMALL ? 1.0f / l[r + e] : 0.0f;
+        for (int x = 0; x < D; x += 4) {
+            float4 a[4];
+
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                a[e] = vload4(0, from + (x + e) * NR + r);
+            turn4(a);
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                if (r + e < n) {
+                    const float4 y = a[e] * share[e];
+
+                    STORE4(y, to, (ulong)(r + e) * stride + x);
+                }
+        }
+    }
+}
+
 /* Softmax step of one panel: scores to weights; m, l and fade per query. */
 static inline void soften(float *s, float *m, float *l, float *fade)
 {
@@ -192,69 +269,69 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
         float st[PANELS * KT * NR] __attribute__((aligned(64))), tile[KT * D] __attribute__((aligned(64)));
         float m[BM] __attribute__((aligned(64))), l[BM] __attribute__((aligned(64)));
         float fade[BM] __attribute__((aligned(64)));
-        const int nk = (at.sk + block_k - 1) / block_k;
+        const int nk = (at.sk + block_k - 1) / block_k, hk = h / group;
         const int see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
         const int first_limit = t0 + at.sk - at.sq + 1; /* keys that the first row sees */
         const int list_row = (at.batch * list_heads + h * list_heads / max(q_heads, 1)) * rows + at.row0 + i;
+        __global const int *list = blocks + blocks_at + (ulong)list_row * width;
         const int n = LISTED ? min(counts[counts_at + list_row], width) : see;
-        const ulong from_q = token_at(q_at, at.batch, at.q0 + t0, h);
-        const int hk = h / group;
+        __global const elem *from_q = q + token_at(q_at, at.batch, at.q0 + t0, h);
+        __global const elem *from_k = k + token_at(k_at, at.batch, at.k0, hk);
+        __global const elem *from_v = v + token_at(v_at, at.batch, at.k0, hk);
+        __global elem *to = out + token_at(out_at, at.batch, at.q0 + t0, h);
 
         for (int p = 0; p < PANELS; p++)
-            for (int x = 0; x < D; x++)
-                for (int r = 0; r < NR; r++) {
-                    const int row = p * NR + r;
-
-                    qt[(p * D + x) * NR + r] =
-                        row < n_q ? LOAD1(q, from_q + (ulong)row * q_at.z + x) * (scale * LOG2E) : 0.0f;
-                    ot[(p * D + x) * NR + r] = 0.0f;
-                }
+            load_queries(from_q + (ulong)(p * NR) * q_at.z, q_at.z, n_q - p * NR, scale * LOG2E, qt + p * D * NR);
+        for (int x = 0; x < PANELS * D * NR; x += VEC)
+            STORE_VEC((vec)(0.0f), ot + x);
         for (int r = 0; r < BM; r++) {
             m[r] = SMALL;
             l[r] = 0.0f;
         }
 
         for (int e = 0; e < n; e++) {
-            const int block = LISTED ? blocks[blocks_at + (ulong)list_row * width + e] : e;
+            const int block = LISTED ? list[e] : e;
             const int end = block < 0 || block >= nk ? 0 : min(block_k, at.sk - block * block_k);
+            /* The block after this one; after the last, the first of the row that comes next. */
+            const int above = e + 1 == n && part == 0 && i > 0;
+            const int then = e + 1 < n ? (LISTED ? list[e + 1] : e + 1) : above ? (LISTED ? list[-width] : 0) : -1;
 
             for (int c0 = 0; c0 < end; c0 += KT) {
                 const int key = block * block_k + c0, n_k = min(end - c0, KT);
                 const int limit = first_limit - key;
+                const int next = c0 + KT < end ? key + KT : then * block_k;
+                const int n_next = next < 0 || next >= at.sk ? 0 : min(KT, at.sk - next);
+                const int n_above = above && c0 + KT >= end ? min(BM, t0) : 0;
 
                 if (CAUSAL && limit + n_q - 1 <= 0)
                     break; /* no row sees these keys */
-                load_tile(k + token_at(k_at, at.batch, at.k0 + key, hk), k_at.z, n_k, tile);
-                for (int c = 0; c < KT; c += MR)
+                load_tile(from_k + (ulong)key * k_at.z, k_at.z, n_k, tile);
+                for (int c = 0; c < KT; c += MR) {
+                    fetch_rows(from_k + (ulong)(next + c) * k_at.z, k_at.z, clamp(n_next - c, 0, MR));
+                    fetch_rows(from_q - (ulong)(n_above - c) * q_at.z, q_at.z, clamp(n_above - c, 0, MR));
                     for (int p = 0; p < PANELS; p++)
                         dot_tile(tile + c * D, qt + p * D * NR, st + (p * KT + c) * NR);
-                load_tile(v + token_at(v_at, at.batch, at.k0 + key, hk), v_at.z, n_k, tile);
+                }
+                load_tile(from_v + (ulong)key * v_at.z, v_at.z, n_k, tile);
                 for (int p = 0; p < PANELS; p++) {
                     if (n_k < KT || (CAUSAL && limit + p * NR < KT))
                         hide(st + p * KT * NR, n_k, limit + p * NR);
                     soften(st + p * KT * NR, m + p * NR, l + p * NR, fade + p * NR);
                 }
-                for (int x = 0; x < D; x += MR)
+                for (int x = 0, c = 0; x < D; x += MR, c += FETCHED) {
+                    fetch_rows(from_v + (ulong)(next + c) * v_at.z, v_at.z, clamp(n_next - c, 0, FETCHED));
+                    fetch_rows(to + (ulong)c * out_at.z, out_at.z, n_above ? clamp(n_q - c, 0, FETCHED) : 0);
                     for (int p = 0; p < PANELS; p++)
                         add_tile(tile + x, st + p * KT * NR, fade + p * NR, ot + (p * D + x) * NR);
+                }
             }
         }
 
-        for (int r = 0; r < n_q; r++) {
-            const ulong to = token_at(out_at, at.batch, at.q0 + t0 + r, h);
-            const int p = r / NR;
-            const bool any = m[r] > 0.5f * SMALL;
-            const float share = any ? 1.0f / l[r] : 0.0f;
-
-            for (int x = 0; x < D; x += 4) {
-                const float *o = ot + (p * D + x) * NR + r % NR;
-                const float4 y = (float4)(o[0], o[NR], o[2 * NR], o[3 * NR]) * share;
-
-                STORE4(y, out, to + x);
-            }
-            if (LSE)
-                lse[lse_at + ((ulong)at.batch * q_heads + h) * sq + at.q0 + t0 + r] =
-                    any ? (m[r] + log2(l[r])) * LN2 : NEG_INF;
-        }
+        for (int p = 0; p < PANELS; p++)
+            store_rows(ot + p * D * NR, m + p * NR, l + p * NR, n_q - p * NR, to + (ulong)(p * NR) * out_at.z,
+                       out_at.z);
+        for (int r = 0; LSE && r < n_q; r++)
+            lse[lse_at + ((ulong)at.batch * q_heads + h) * sq + at.q0 + t0 + r] =
+                m[r] > 0.5f * SMALL ? (m[r] + log2(l[r])) * LN2 : NEG_INF;
     }
 }

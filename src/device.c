@@ -107,7 +107,7 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     cl_device_type type = 0;
     cl_platform_id platform = NULL;
     cl_ulong local = 0, alloc = 0;
-    cl_uint units = 0;
+    cl_uint units = 0, width = 0;
 
     memset(device, 0, sizeof *device);
     device->id = id;
@@ -116,6 +116,7 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     TRY_CL(clGetDeviceInfo(id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL));
     TRY_CL(clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof alloc, &alloc, NULL));
     TRY_CL(clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL));
+    TRY_CL(clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL));
     TRY_CL(clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof device->max_group, &device->max_group, NULL));
     TRY_CL(clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof device->max_item, device->max_item, NULL));
     TRY_CL(clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof device->platform, device->platform, NULL));
@@ -128,6 +129,7 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     device->local_bytes = (size_t)local;
     device->max_alloc = (size_t)alloc;
     device->compute_units = units;
+    device->float_width = width;
     /* PoCL answers the CPU's vendor: only its platform's name identifies it. */
     device->pocl = strstr(device->platform, "Portable Computing Language") != NULL;
     device->rusticl = strstr(device->platform, "rusticl") != NULL;

@@ -66,7 +66,7 @@ clgaze_status clg_fail_cl(const clgaze_context *ctx, cl_int err, const char *cal
 struct clg_device {
     cl_device_id id;
     bool cpu, pocl, rusticl;
-    size_t local_bytes, max_group, max_item[3], max_alloc, compute_units;
+    size_t local_bytes, max_group, max_item[3], max_alloc, compute_units, float_width;
     char platform[128], platform_version[128], vendor[128], name[128], driver[64];
 };
 
@@ -124,7 +124,7 @@ struct clg_kernel {
     void (*define)(const clgaze_problem *p, const int *values, struct clg_text *text);
     /* NULL, or why this device cannot run the problem with these values. */
     const char *(*fits)(const struct clg_device *device, const clgaze_problem *p, const int *values);
-    /* Bytes of workspace at the plan's maximum; NULL: none. */
+    /* Bytes of workspace at the plan's maximum; NULL: what prepare() left in stage->workspace. */
     size_t (*workspace)(const clgaze_problem *p, const int *values);
     /* Make what the stage keeps beside its kernels; NULL: nothing. */
     clgaze_status (*prepare)(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage);

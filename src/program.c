@@ -33,7 +33,7 @@ static clgaze_status report_build(const clgaze_context *ctx, const struct clg_ke
     size_t size = 0;
     char *text = NULL;
 
-    clg_fail(ctx, CLGAZE_ERR_BUILD, "kernel %s does not compile on %s with%s", kernel->name, ctx->device.name,
+    clg_fail(ctx, CLGAZE_ERR_BUILD, "kernel %s does not compile on %s with %s", kernel->name, ctx->device.name,
              options);
     if (clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS &&
         size > 1)
@@ -148,7 +148,7 @@ clgaze_status clg_program_get(clgaze_context *ctx, const struct clg_kernel *kern
     if (!program) {
         key = binary_key(ctx, kernel, options);
         if (!clg_bincache_load(ctx, key, &program, options)) {
-            clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "compiling %s with%s", kernel->name, options);
+            clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "compiling %s with %s", kernel->name, options);
             TRY(compile(ctx, kernel, options, &program));
             clg_bincache_save(ctx, key, program);
         }

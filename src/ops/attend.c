@@ -120,22 +120,32 @@ const struct clg_kernel clg_kernel_attend = {
 /* ---- CPUs ------------------------------------------------------------------ */
 
 static const struct clg_param cpu_space[] = {
-    {"BM", 64, {32, 64, 128}}, /* query rows a work-item              */
-    {"KT", 64, {16, 32, 64}},  /* keys a tile                         */
-    {"VEC", 8, {8, 16}},       /* floats a vector                     */
-    {"NV", 2, {1, 2}},         /* vectors of queries a micro-tile     */
-    {"MR", 4, {2, 4, 8}},      /* keys or channels a micro-tile       */
+    {"BM", 64, {16, 32, 64, 128}}, /* query rows a work-item          */
+    {"KT", 64, {16, 32, 64}},      /* keys a tile                     */
+    {"VEC", 16, {8, 16}},          /* floats a vector                 */
+    {"NV", 1, {1, 2}},             /* vectors of queries a micro-tile */
+    {"MR", 8, {2, 4, 8}},          /* keys or channels a micro-tile   */
     {NULL, 0, {0}},
 };
+enum { CPU_BM, CPU_KT, CPU_VEC, CPU_NV, CPU_MR };
 
 static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
+    const int vec = values[CPU_VEC], nv = values[CPU_NV];
+    const int registers = device->float_width >= 16 ? 32 : 16;
+
     (void)p;
-    (void)values;
     if (!device->cpu)
         return "the device is not a CPU";
     /* Large private arrays gave wrong results there; cause not found. */
-    return device->rusticl ? "rusticl does not hold its private arrays" : NULL;
+    if (device->rusticl)
+        return "rusticl does not hold its private arrays";
+    if (vec == 16 && device->float_width < 16)
+        return "the device's vectors are narrower than VEC";
+    if (vec * nv < 16 || values[CPU_BM] % (vec * nv) != 0)
+        return "a micro-tile must be 16 or more queries wide and divide BM";
+    return nv * (values[CPU_MR] + 1) + 1 > registers ? "the micro-tile needs more registers than the device has"
+                                                     : NULL;
 }
 
 static clgaze_status launch_cpu(struct clg_run *run)

@@ -1,9 +1,9 @@
 /*
  * gate.c: launcher of cl/gate.cl.
  */
-#include "internal.h"
+#include "gate.h"
 
-static const struct clg_param space[] = {
+const struct clg_param clg_gate_space[] = {
     {"WG", 64, {16, 32, 64, 128}}, /* work-items in a group   */
     {"RM", 4, {2, 4, 8}},          /* rows a work-item        */
     {"VEC", 8, {4, 8}},            /* channels a work-item    */
@@ -12,13 +12,13 @@ static const struct clg_param space[] = {
 enum { WG, RM, VEC };
 enum { GATE, ROPE };
 
-static void key(const clgaze_problem *p, struct clg_text *text)
+void clg_gate_key(const clgaze_problem *p, struct clg_text *text)
 {
     clg_put(text, "%s d%d dg%d %s", clgaze_dtype_name(p->weight_dtype), p->head_dim, clg_gate_dim(p),
             p->gate_double ? "double" : "single");
 }
 
-static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
     (void)values;
     clg_define(text, "DTYPE", p->weight_dtype); /* common.cl's loads read the matrices here */
@@ -29,19 +29,13 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
     clg_define(text, "CAUSAL", p->causal);
 }
 
-static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)p;
     return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }
 
-/* One side of the gate. */
-struct side {
-    const clgaze_tensor *x, *w, *y;
-    cl_int which, rows, rows_seq, heads, share, k, block;
-};
-
-static clgaze_status multiply(struct clg_run *run, const struct side *s)
+clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s)
 {
     const int *values = run->stage->values;
     const cl_ulong x_at = s->x->offset, w_at = s->w->offset, y_at = s->y->offset;
@@ -58,7 +52,7 @@ static clgaze_status multiply(struct clg_run *run, const struct side *s)
     return clg_enqueue(run, GATE, groups, local, args, CLG_COUNT(args));
 }
 
-static clgaze_status turn(struct clg_run *run, const struct side *s, const clgaze_tensor *x)
+static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, const clgaze_tensor *x)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
@@ -94,24 +88,13 @@ static clgaze_status turn(struct clg_run *run, const struct side *s, const clgaz
     return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
 }
 
-static clgaze_status one_side(struct clg_run *run, const struct side *s)
-{
-    clgaze_status st = CLGAZE_OK;
-
-    if (s->w)
-        st = multiply(run, s);
-    if (st == CLGAZE_OK && (!s->w || run->p->rope_pairs || run->warming))
-        st = turn(run, s, s->w ? s->y : s->x); /* without a matrix it also copies */
-    return st;
-}
-
-static clgaze_status launch(struct clg_run *run)
+struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
     const clgaze_tensors *t = &run->t;
-    const int twice = p->gate_double;
-    const struct side k = {
+    const bool twice = p->gate_double;
+    const struct clg_gate_side k = {
         &t->k_pooled,
         &t->w_k,
         &t->k_gated,
@@ -123,7 +106,7 @@ static clgaze_status launch(struct clg_run *run)
         clg_pools(p->k_pool) * p->head_dim,
         p->block_k,
     };
-    const struct side q = {
+    const struct clg_gate_side q = {
         &t->q_pooled,
         twice ? &t->w_q : NULL,
         &t->q_gated,
@@ -135,20 +118,41 @@ static clgaze_status launch(struct clg_run *run)
         clg_pools(p->q_pool) * p->head_dim,
         p->block_q,
     };
-    clgaze_status st = one_side(run, &k);
 
-    return st == CLGAZE_OK ? one_side(run, &q) : st;
+    return keys ? k : q;
+}
+
+clgaze_status clg_gate_launch(struct clg_run *run,
+                              clgaze_status (*multiply)(struct clg_run *run, const struct clg_gate_side *s))
+{
+    clgaze_status st = CLGAZE_OK;
+
+    for (int keys = 1; keys >= 0; keys--) {
+        const struct clg_gate_side s = clg_gate_side(run, keys);
+
+        if (s.w)
+            TRY(multiply(run, &s));
+        if (!s.w || run->p->rope_pairs || run->warming)
+            TRY(turn(run, &s, s.w ? s.y : s.x)); /* without a matrix it also copies */
+    }
+out:
+    return st;
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    return clg_gate_launch(run, clg_gate_multiply);
 }
 
 const struct clg_kernel clg_kernel_gate = {
     .op = "gate",
     .name = "gate",
-    .space = space,
+    .space = clg_gate_space,
     .sources = (const char *const[]){"common.cl", "gate.cl", NULL},
     .entries = (const char *const[]){"gate", "rope", NULL},
     .options = "",
-    .key = key,
-    .define = define,
-    .fits = fits,
+    .key = clg_gate_key,
+    .define = clg_gate_define,
+    .fits = clg_gate_fits,
     .launch = launch,
 };

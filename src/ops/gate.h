@@ -1,0 +1,32 @@
+/*
+ * gate.h: what the strategies of gate share; gate.c defines it.
+ */
+#ifndef CLG_GATE_H
+#define CLG_GATE_H
+
+#include "internal.h"
+
+/* One side of the gate: y = rope(x w). */
+struct clg_gate_side {
+    const clgaze_tensor *x, *w, *y; /* w NULL: the side has no matrix          */
+    cl_int which;                   /* 0 queries, 1 keys                       */
+    cl_int rows, rows_seq;          /* of the shapes; most of one sequence     */
+    cl_int heads, share;            /* of y; of them that read one head of x   */
+    cl_int k, block;                /* channels of x; tokens of a row          */
+};
+
+struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
+
+/* y = x w by our own kernel. */
+clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
+/* Both sides: `multiply` where there is a matrix, then RoPE. */
+clgaze_status clg_gate_launch(struct clg_run *run,
+                              clgaze_status (*multiply)(struct clg_run *run, const struct clg_gate_side *s));
+
+/* For the records. */
+extern const struct clg_param clg_gate_space[];
+void clg_gate_key(const clgaze_problem *p, struct clg_text *text);
+void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text *text);
+const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);
+
+#endif
