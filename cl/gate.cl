@@ -3,9 +3,10 @@
  *
  * Idea      gate: a work-item owns RM rows and VEC channels; the matrix's rows
  *           are read as vectors, the pooled values as scalars
- *           rope: a work-item owns one pair of channels, or one that stays
+ *           rope: a work-item owns one pair of channels, or one that stays, of
+ *           all heads
  * Grid      gate: (ceil(rows / RM) * DG / VEC, heads, 1), groups of WG
- *           rope: (DG, heads, sequences * blocks)
+ *           rope: (DG - pairs, blocks, sequences), groups of 32
  * Assumes   DG % VEC == 0
  * Numerics  the angle position * inv_freq is kept in two floats and reduced in
  *           three steps, since 131072 radians in one float are 8e-3 off
@@ -81,17 +82,16 @@ static inline float2 turn(int position, float freq)
 /* `side`: 0 queries, 1 keys.  x and y may be the same tensor. */
 __kernel void rope(__global const float *x, ulong x_at, __global float *y, ulong y_at, __global const float *inv_freq,
                    ulong inv_freq_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk,
-                   int rows, int rows_seq, int heads, int pairs, int side, int block, float scale)
+                   int rows, int heads, int pairs, int side, int block, float scale)
 {
-    const int c = get_global_id(0), h = get_global_id(1);
-    const int s = get_global_id(2) / max(rows_seq, 1), i = get_global_id(2) % max(rows_seq, 1);
+    const int c = get_global_id(0), i = get_global_id(1), s = get_global_id(2);
 
-    if (s < sequences) {
+    if (s < sequences && c < DG - pairs) {
         const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
         const int row = (side ? at.col0 : at.row0) + i, length = side ? at.sk : at.sq;
 
-        if (row < rows && i * block < length && c < DG - pairs) {
-            const ulong place = (((ulong)at.batch * rows + row) * heads + h) * DG;
+        if (row < rows && i * block < length) {
+            const ulong place = ((ulong)at.batch * rows + row) * heads * DG;
             __global const float *from = x + x_at + place;
             __global float *to = y + y_at + place;
 
@@ -99,12 +99,16 @@ __kernel void rope(__global const float *x, ulong x_at, __global float *y, ulong
                 const int first = INTERLEAVED ? 2 * c : c, second = INTERLEAVED ? 2 * c + 1 : c + pairs;
                 const int position = i * block + (CAUSAL && !side ? at.sk - at.sq : 0);
                 const float2 cs = turn(position, inv_freq[inv_freq_at + c]) * scale;
-                const float a = from[first], b = from[second];
 
-                to[first] = a * cs.x - b * cs.y;
-                to[second] = b * cs.x + a * cs.y;
+                for (int h = 0; h < heads; h++) {
+                    const float a = from[h * DG + first], b = from[h * DG + second];
+
+                    to[h * DG + first] = a * cs.x - b * cs.y;
+                    to[h * DG + second] = b * cs.x + a * cs.y;
+                }
             } else {
-                to[c + pairs] = from[c + pairs];
+                for (int h = 0; h < heads; h++)
+                    to[h * DG + c + pairs] = from[h * DG + c + pairs];
             }
         }
     }

@@ -84,7 +84,7 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     clgaze_status st = CLGAZE_OK;
     const char *why;
 
-    clg_space_default(kernel, stage->values);
+    clg_space_start(kernel, ctx->device.cpu, stage->values);
     TRY(clg_space_parse(ctx, kernel, options, stage->values));
     if (strspn(options, " ") == strlen(options))
         why = nearest(&ctx->device, kernel, p, stage->values);
@@ -112,7 +112,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
 
         if (strcmp(kernel->op, name) != 0)
             continue;
-        clg_space_default(kernel, stage->values);
+        clg_space_start(kernel, ctx->device.cpu, stage->values);
         why = nearest(&ctx->device, kernel, p, stage->values);
         if (!why)
             return decide(ctx, kernel, "the first in the table that fits this device", stage);

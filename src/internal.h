@@ -99,11 +99,13 @@ char *clg_copy_text(const clgaze_context *ctx, const char *text);
 
 /* ---- kernels.c: the records -------------------------------------------- */
 
-/* A tunable: name, default, allowed values (ascending, ends with 0). */
+/* A tunable: name, default, allowed values (ascending, ends with 0), and the
+ * default for CPUs where that is another. */
 struct clg_param {
     const char *name;
     int value;
     int allowed[8];
+    int cpu;
 };
 #define CLG_MAX_PARAMS 8
 
@@ -136,7 +138,8 @@ extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferre
 const struct clg_kernel *clg_kernel_find(const char *name);
 int clg_space_size(const struct clg_kernel *kernel);                         /* configurations          */
 void clg_space_get(const struct clg_kernel *kernel, int index, int *values); /* the index-th of them    */
-void clg_space_default(const struct clg_kernel *kernel, int *values);
+void clg_space_default(const struct clg_kernel *kernel, int *values);          /* of any device           */
+void clg_space_start(const struct clg_kernel *kernel, bool cpu, int *values); /* of a kind of device     */
 /* Parse " BM=64 KT=32" over the values already there. */
 clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *text,
                               int *values);

@@ -45,35 +45,33 @@ static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
     const size_t tiles = (size_t)((block_q + bm - 1) / bm);
     const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
     const size_t groups[3] = {row_blocks * tiles, (size_t)q_heads, (size_t)sequences}, local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(t->q.buffer),
-        CLG_ARG(q_at),
-        CLG_ARG(t->k.buffer),
-        CLG_ARG(k_at),
-        CLG_ARG(t->v.buffer),
-        CLG_ARG(v_at),
-        CLG_ARG(t->counts.buffer),
-        CLG_ARG(c_at),
-        CLG_ARG(t->blocks.buffer),
-        CLG_ARG(b_at),
-        CLG_ARG(width),
-        CLG_ARG(list_heads),
-        CLG_ARG(t->out.buffer),
-        CLG_ARG(out_at),
-        CLG_ARG(t->lse.buffer),
-        CLG_ARG(l_at),
-        CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from),
-        CLG_ARG(sequences),
-        CLG_ARG(sq),
-        CLG_ARG(sk),
-        CLG_ARG(rows),
-        CLG_ARG(block_q),
-        CLG_ARG(block_k),
-        CLG_ARG(q_heads),
-        CLG_ARG(group),
-        CLG_ARG(scale),
-    };
+    const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
+                                   CLG_ARG(q_at),
+                                   CLG_ARG(t->k.buffer),
+                                   CLG_ARG(k_at),
+                                   CLG_ARG(t->v.buffer),
+                                   CLG_ARG(v_at),
+                                   CLG_ARG(t->counts.buffer),
+                                   CLG_ARG(c_at),
+                                   CLG_ARG(t->blocks.buffer),
+                                   CLG_ARG(b_at),
+                                   CLG_ARG(width),
+                                   CLG_ARG(list_heads),
+                                   CLG_ARG(t->out.buffer),
+                                   CLG_ARG(out_at),
+                                   CLG_ARG(t->lse.buffer),
+                                   CLG_ARG(l_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(rows),
+                                   CLG_ARG(block_q),
+                                   CLG_ARG(block_k),
+                                   CLG_ARG(q_heads),
+                                   CLG_ARG(group),
+                                   CLG_ARG(scale)};
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }
@@ -81,10 +79,10 @@ static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
 /* ---- any device ---------------------------------------------------------- */
 
 static const struct clg_param space[] = {
-    {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
-    {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
-    {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
-    {NULL, 0, {0}},
+    {"WG", 64, {32, 64, 128, 256}, 0}, /* work-items in a group */
+    {"BM", 32, {4, 8, 16, 32, 64}, 0}, /* query rows a group    */
+    {"BN", 16, {8, 16, 32, 64}, 0},    /* keys a tile           */
+    {NULL, 0, {0}, 0},
 };
 enum { WG, BM, BN };
 
@@ -120,12 +118,12 @@ const struct clg_kernel clg_kernel_attend = {
 /* ---- CPUs ------------------------------------------------------------------ */
 
 static const struct clg_param cpu_space[] = {
-    {"BM", 64, {16, 32, 64, 128}}, /* query rows a work-item          */
-    {"KT", 64, {16, 32, 64}},      /* keys a tile                     */
-    {"VEC", 16, {8, 16}},          /* floats a vector                 */
-    {"NV", 1, {1, 2}},             /* vectors of queries a micro-tile */
-    {"MR", 8, {2, 4, 8}},          /* keys or channels a micro-tile   */
-    {NULL, 0, {0}},
+    {"BM", 64, {16, 32, 64, 128}, 0}, /* query rows a work-item          */
+    {"KT", 64, {16, 32, 64}, 0},      /* keys a tile                     */
+    {"VEC", 16, {8, 16}, 0},          /* floats a vector                 */
+    {"NV", 1, {1, 2}, 0},             /* vectors of queries a micro-tile */
+    {"MR", 8, {2, 4, 8}, 0},          /* keys or channels a micro-tile   */
+    {NULL, 0, {0}, 0},
 };
 enum { CPU_BM, CPU_KT, CPU_VEC, CPU_NV, CPU_MR };
 

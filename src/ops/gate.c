@@ -4,10 +4,10 @@
 #include "gate.h"
 
 const struct clg_param clg_gate_space[] = {
-    {"WG", 64, {16, 32, 64, 128}}, /* work-items in a group   */
-    {"RM", 4, {2, 4, 8}},          /* rows a work-item        */
-    {"VEC", 8, {4, 8}},            /* channels a work-item    */
-    {NULL, 0, {0}},
+    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group   */
+    {"RM", 4, {2, 4, 8}, 8},          /* rows a work-item        */
+    {"VEC", 8, {4, 8, 16}, 16},       /* channels a work-item    */
+    {NULL, 0, {0}, 0},
 };
 enum { WG, RM, VEC };
 enum { GATE, ROPE };
@@ -31,7 +31,8 @@ void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text
 
 const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    (void)p;
+    if (clg_gate_dim(p) % values[VEC] != 0)
+        return "VEC does not divide the channels";
     return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }
 
@@ -44,10 +45,9 @@ clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side 
     const size_t items =
         (size_t)((rows + values[RM] - 1) / values[RM]) * (size_t)(clg_gate_dim(run->p) / values[VEC]);
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->heads, 1}, local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(s->x->buffer), CLG_ARG(x_at), CLG_ARG(s->w->buffer), CLG_ARG(w_at),     CLG_ARG(s->y->buffer),
-        CLG_ARG(y_at),         CLG_ARG(rows), CLG_ARG(s->heads),     CLG_ARG(s->share), CLG_ARG(s->k),
-    };
+    const struct clg_arg args[] = {CLG_ARG(s->x->buffer), CLG_ARG(x_at), CLG_ARG(s->w->buffer), CLG_ARG(w_at),
+                                   CLG_ARG(s->y->buffer), CLG_ARG(y_at), CLG_ARG(rows),         CLG_ARG(s->heads),
+                                   CLG_ARG(s->share),     CLG_ARG(s->k)};
 
     return clg_enqueue(run, GATE, groups, local, args, CLG_COUNT(args));
 }
@@ -60,30 +60,25 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
     const cl_float scale = p->rope_scale;
-    const size_t wg = 8;
-    const size_t items = (size_t)(clg_gate_dim(p) - pairs);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->heads, (size_t)sequences * (size_t)s->rows_seq};
-    const size_t local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(x->buffer),
-        CLG_ARG(x_at),
-        CLG_ARG(s->y->buffer),
-        CLG_ARG(y_at),
-        CLG_ARG(run->t.rope_inv_freq.buffer),
-        CLG_ARG(f_at),
-        CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from),
-        CLG_ARG(sequences),
-        CLG_ARG(sq),
-        CLG_ARG(sk),
-        CLG_ARG(s->rows),
-        CLG_ARG(s->rows_seq),
-        CLG_ARG(s->heads),
-        CLG_ARG(pairs),
-        CLG_ARG(s->which),
-        CLG_ARG(s->block),
-        CLG_ARG(scale),
-    };
+    const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const struct clg_arg args[] = {CLG_ARG(x->buffer),
+                                   CLG_ARG(x_at),
+                                   CLG_ARG(s->y->buffer),
+                                   CLG_ARG(y_at),
+                                   CLG_ARG(run->t.rope_inv_freq.buffer),
+                                   CLG_ARG(f_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(s->rows),
+                                   CLG_ARG(s->heads),
+                                   CLG_ARG(pairs),
+                                   CLG_ARG(s->which),
+                                   CLG_ARG(s->block),
+                                   CLG_ARG(scale)};
 
     return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
 }

@@ -18,8 +18,8 @@
 
 #include <clblast_c.h>
 
-/* CLBlast's caches are the process's: two threads that fill them for one shape
- * at once would compile it twice, and the second would fail. */
+/* CLBlast's caches are the process's: of two threads that fill them at once both
+ * compile, and in some builds of CLBlast the second fails. */
 static pthread_mutex_t warm_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The product of one head: row-major c = a b, each within a larger matrix. */

@@ -37,13 +37,9 @@ static clgaze_status convert(struct clg_run *run, const clgaze_tensor *bad, cons
 {
     const clgaze_tensors *t = &run->t;
     const cl_int cols = run->n.cols, entries = (cl_int)t->indices.shape[0];
-    const struct clg_arg mask[] = {
-        AT(t->mask), AT(t->counts), AT(t->blocks), CLG_ARG(rows), CLG_ARG(cols),
-    };
-    const struct clg_arg csr[] = {
-        AT(t->indptr), AT(t->indices), AT(t->counts),    AT(t->blocks),
-        CLG_ARG(rows), CLG_ARG(cols),  CLG_ARG(entries), AT(*bad),
-    };
+    const struct clg_arg mask[] = {AT(t->mask), AT(t->counts), AT(t->blocks), CLG_ARG(rows), CLG_ARG(cols)};
+    const struct clg_arg csr[] = {AT(t->indptr), AT(t->indices), AT(t->counts),    AT(t->blocks),
+                                  CLG_ARG(rows), CLG_ARG(cols),  CLG_ARG(entries), AT(*bad)};
     clgaze_status st = CLGAZE_OK;
 
     if (run->p->lists == CLGAZE_LISTS_MASK || run->warming)

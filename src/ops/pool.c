@@ -4,9 +4,9 @@
 #include "internal.h"
 
 static const struct clg_param space[] = {
-    {"WG", 64, {16, 32, 64, 128, 256}}, /* work-items in a group   */
-    {"VEC", 8, {4, 8}},                 /* channels a work-item    */
-    {NULL, 0, {0}},
+    {"WG", 64, {16, 32, 64, 128, 256}, 0}, /* work-items in a group   */
+    {"VEC", 8, {4, 8}, 0},                 /* channels a work-item    */
+    {NULL, 0, {0}, 0},
 };
 enum { WG, VEC };
 
@@ -25,7 +25,8 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
 
 static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    (void)p;
+    if (p->head_dim % values[VEC] != 0)
+        return "VEC does not divide the channels";
     return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }
 
@@ -44,11 +45,10 @@ static clgaze_status side(struct clg_run *run, int is_k)
     const size_t items =
         (size_t)(is_k ? n->blocks_k_seq : n->rows_seq) * (size_t)(p->head_dim / run->stage->values[VEC]);
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)heads, (size_t)sequences}, local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(x->buffer), CLG_ARG(x_at),      CLG_ARG(y->buffer), CLG_ARG(y_at),    CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from), CLG_ARG(sequences), CLG_ARG(tokens),    CLG_ARG(rows),    CLG_ARG(heads),
-        CLG_ARG(which),     CLG_ARG(block),     CLG_ARG(pools),     CLG_ARG(n_pools),
-    };
+    const struct clg_arg args[] = {CLG_ARG(x->buffer),      CLG_ARG(x_at),      CLG_ARG(y->buffer), CLG_ARG(y_at),
+                                   CLG_ARG(run->workspace), CLG_ARG(seqs_from), CLG_ARG(sequences), CLG_ARG(tokens),
+                                   CLG_ARG(rows),           CLG_ARG(heads),     CLG_ARG(which),     CLG_ARG(block),
+                                   CLG_ARG(pools),          CLG_ARG(n_pools)};
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }

@@ -6,11 +6,11 @@
 #include "internal.h"
 
 static const struct clg_param space[] = {
-    {"WG", 64, {16, 32, 64, 128}}, /* work-items in a group      */
-    {"RM", 4, {1, 2, 4}},          /* query blocks a work-item   */
-    {"CN", 4, {1, 2, 4}},          /* key blocks a work-item     */
-    {"VEC", 4, {4, 8}},            /* channels at a time         */
-    {NULL, 0, {0}},
+    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group      */
+    {"RM", 4, {1, 2, 4}, 0},          /* query blocks a work-item   */
+    {"CN", 4, {1, 2, 4}, 0},          /* key blocks a work-item     */
+    {"VEC", 4, {4, 8}, 8},            /* channels at a time         */
+    {NULL, 0, {0}, 0},
 };
 enum { WG, RM, CN };
 
@@ -49,27 +49,25 @@ static clgaze_status launch(struct clg_run *run)
     const size_t items =
         (size_t)((n->rows_seq + values[RM] - 1) / values[RM]) * (size_t)((n->cols + values[CN] - 1) / values[CN]);
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)heads, (size_t)sequences}, local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(t->q_gated.buffer),
-        CLG_ARG(q_at),
-        CLG_ARG(t->k_gated.buffer),
-        CLG_ARG(k_at),
-        CLG_ARG(t->scores.buffer),
-        CLG_ARG(s_at),
-        CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from),
-        CLG_ARG(sequences),
-        CLG_ARG(sq),
-        CLG_ARG(sk),
-        CLG_ARG(rows),
-        CLG_ARG(blocks_k),
-        CLG_ARG(cols),
-        CLG_ARG(heads),
-        CLG_ARG(share),
-        CLG_ARG(block_q),
-        CLG_ARG(block_k),
-        CLG_ARG(scale),
-    };
+    const struct clg_arg args[] = {CLG_ARG(t->q_gated.buffer),
+                                   CLG_ARG(q_at),
+                                   CLG_ARG(t->k_gated.buffer),
+                                   CLG_ARG(k_at),
+                                   CLG_ARG(t->scores.buffer),
+                                   CLG_ARG(s_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(rows),
+                                   CLG_ARG(blocks_k),
+                                   CLG_ARG(cols),
+                                   CLG_ARG(heads),
+                                   CLG_ARG(share),
+                                   CLG_ARG(block_q),
+                                   CLG_ARG(block_k),
+                                   CLG_ARG(scale)};
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }

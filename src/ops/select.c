@@ -6,10 +6,10 @@
 #include "internal.h"
 
 static const struct clg_param space[] = {
-    {"WG", 64, {32, 64, 128, 256}}, /* work-items a row */
-    {NULL, 0, {0}},
+    {"WG", 64, {32, 64, 128, 256}, 0}, /* work-items a row */
+    {NULL, 0, {0}, 0},
 };
-static const struct clg_param no_space[] = {{NULL, 0, {0}}};
+static const struct clg_param no_space[] = {{NULL, 0, {0}, 0}};
 enum { SELECT, MERGE };
 
 static void key(const clgaze_problem *p, struct clg_text *text)
@@ -59,10 +59,9 @@ static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
     const cl_int batch = n->batch, rows = n->rows, cols = n->cols, heads = n->list_heads;
     const cl_int share = n->score_heads / (n->list_heads ? n->list_heads : 1);
     const size_t groups[3] = {(size_t)rows, (size_t)heads, (size_t)batch}, local[3] = {1, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(x->buffer), CLG_ARG(x_at), CLG_ARG(y.buffer), CLG_ARG(y_at),  CLG_ARG(batch),
-        CLG_ARG(rows),      CLG_ARG(cols), CLG_ARG(heads),    CLG_ARG(share),
-    };
+    const struct clg_arg args[] = {CLG_ARG(x->buffer), CLG_ARG(x_at),  CLG_ARG(y.buffer),
+                                   CLG_ARG(y_at),      CLG_ARG(batch), CLG_ARG(rows),
+                                   CLG_ARG(cols),      CLG_ARG(heads), CLG_ARG(share)};
 
     *rows_of_lists = y;
     return clg_enqueue(run, MERGE, groups, local, args, CLG_COUNT(args));
@@ -86,34 +85,32 @@ static clgaze_status launch(struct clg_run *run)
     const size_t wg = run->stage->kernel->space == space ? (size_t)run->stage->values[0] : 1;
     const size_t groups[3] = {(size_t)(p->packed ? n->rows_seq : n->rows), (size_t)heads, (size_t)sequences};
     const size_t local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(x.buffer),
-        CLG_ARG(x_at),
-        CLG_ARG(run->stage->constants),
-        CLG_ARG(limit_stride),
-        CLG_ARG(limit_last),
-        CLG_ARG(t->counts.buffer),
-        CLG_ARG(c_at),
-        CLG_ARG(t->blocks.buffer),
-        CLG_ARG(b_at),
-        CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from),
-        CLG_ARG(sequences),
-        CLG_ARG(sq),
-        CLG_ARG(sk),
-        CLG_ARG(rows),
-        CLG_ARG(cols),
-        CLG_ARG(heads),
-        CLG_ARG(width),
-        CLG_ARG(block_q),
-        CLG_ARG(block_k),
-        CLG_ARG(sink),
-        CLG_ARG(local_n),
-        CLG_ARG(last_rows),
-        CLG_ARG(min_k),
-        CLG_ARG(max_k),
-        CLG_ARG(merged),
-    };
+    const struct clg_arg args[] = {CLG_ARG(x.buffer),
+                                   CLG_ARG(x_at),
+                                   CLG_ARG(run->stage->constants),
+                                   CLG_ARG(limit_stride),
+                                   CLG_ARG(limit_last),
+                                   CLG_ARG(t->counts.buffer),
+                                   CLG_ARG(c_at),
+                                   CLG_ARG(t->blocks.buffer),
+                                   CLG_ARG(b_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(rows),
+                                   CLG_ARG(cols),
+                                   CLG_ARG(heads),
+                                   CLG_ARG(width),
+                                   CLG_ARG(block_q),
+                                   CLG_ARG(block_k),
+                                   CLG_ARG(sink),
+                                   CLG_ARG(local_n),
+                                   CLG_ARG(last_rows),
+                                   CLG_ARG(min_k),
+                                   CLG_ARG(max_k),
+                                   CLG_ARG(merged)};
 
     return st == CLGAZE_OK ? clg_enqueue(run, SELECT, groups, local, args, CLG_COUNT(args)) : st;
 }

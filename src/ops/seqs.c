@@ -15,11 +15,10 @@ static clgaze_status launch(struct clg_run *run)
     const cl_int longest_k = n->longest_k, rows = n->rows, cols = n->blocks_k;
     const cl_int block_q = run->p->block_q, block_k = run->p->block_k;
     const size_t one[3] = {1, 1, 1};
-    const struct clg_arg args[] = {
-        CLG_ARG(q->buffer), CLG_ARG(q_at),      CLG_ARG(k->buffer), CLG_ARG(k_at),    CLG_ARG(table.buffer),
-        CLG_ARG(table_at),  CLG_ARG(sequences), CLG_ARG(sq),        CLG_ARG(sk),      CLG_ARG(longest_q),
-        CLG_ARG(longest_k), CLG_ARG(rows),      CLG_ARG(cols),      CLG_ARG(block_q), CLG_ARG(block_k),
-    };
+    const struct clg_arg args[] = {CLG_ARG(q->buffer),    CLG_ARG(q_at),      CLG_ARG(k->buffer), CLG_ARG(k_at),
+                                   CLG_ARG(table.buffer), CLG_ARG(table_at),  CLG_ARG(sequences), CLG_ARG(sq),
+                                   CLG_ARG(sk),           CLG_ARG(longest_q), CLG_ARG(longest_k), CLG_ARG(rows),
+                                   CLG_ARG(cols),         CLG_ARG(block_q),   CLG_ARG(block_k)};
 
     return clg_enqueue(run, 0, one, one, args, CLG_COUNT(args));
 }
