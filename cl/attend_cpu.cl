@@ -314,7 +314,7 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
                 }
                 load_tile(from_v + (ulong)key * v_at.z, v_at.z, n_k, tile);
                 for (int p = 0; p < PANELS; p++) {
-                    if (n_k < KT || (CAUSAL && limit + p * NR < KT))
+                    if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < KT)
                         hide(st + p * KT * NR, n_k, limit + p * NR);
                     soften(st + p * KT * NR, m + p * NR, l + p * NR, fade + p * NR);
                 }

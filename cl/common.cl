@@ -40,10 +40,12 @@ static inline uint bf16_bits(float x)
     return (u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 64u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
 }
 #define STORE1(x, p, i) ((p)[i] = (ushort)bf16_bits(x))
-#define STORE4(x, p, i)                                                                                              \
-    vstore4((ushort4)((ushort)bf16_bits((x).x), (ushort)bf16_bits((x).y), (ushort)bf16_bits((x).z),                  \
-                      (ushort)bf16_bits((x).w)),                                                                     \
-            0, (p) + (i))
+static inline void store4_bf16(float4 v, __global ushort *to)
+{
+    vstore4((ushort4)((ushort)bf16_bits(v.x), (ushort)bf16_bits(v.y), (ushort)bf16_bits(v.z), (ushort)bf16_bits(v.w)),
+            0, to);
+}
+#define STORE4(x, p, i) store4_bf16(x, (p) + (i))
 #endif
 #define LOAD4(p, i)  LOADN(4, p, i)
 #define LOAD8(p, i)  LOADN(8, p, i)

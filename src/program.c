@@ -27,21 +27,26 @@ static const struct clg_source *find_source(const char *name)
 }
 
 /* Pass the compiler's own words on; they may be long. */
-static clgaze_status report_build(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
-                                  cl_program program)
+static void pass_on(const clgaze_context *ctx, cl_program program, clgaze_log_level level, clgaze_status st)
 {
     size_t size = 0;
     char *text = NULL;
 
-    clg_fail(ctx, CLGAZE_ERR_BUILD, "kernel %s does not compile on %s with %s", kernel->name, ctx->device.name,
-             options);
-    if (clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS &&
-        size > 1)
+    if (!ctx->log || level > ctx->log_level)
+        return;
+    if (clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS && size > 1)
         text = clg_alloc(ctx, size + 1);
     if (text && clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, size, text, NULL) == CL_SUCCESS)
-        if (ctx->log)
-            ctx->log(ctx->log_user, CLGAZE_LOG_ERROR, CLGAZE_ERR_BUILD, text);
+        ctx->log(ctx->log_user, level, st, text);
     clg_release(ctx, text);
+}
+
+static clgaze_status report_build(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
+                                  cl_program program)
+{
+    clg_fail(ctx, CLGAZE_ERR_BUILD, "kernel %s does not compile on %s with %s", kernel->name, ctx->device.name,
+             options);
+    pass_on(ctx, program, CLGAZE_LOG_ERROR, CLGAZE_ERR_BUILD);
     return CLGAZE_ERR_BUILD;
 }
 
@@ -74,6 +79,7 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
     if (err == CL_BUILD_PROGRAM_FAILURE)
         TRY(report_build(ctx, kernel, options, program));
     TRY_CL(err);
+    pass_on(ctx, program, CLGAZE_LOG_DEBUG, CLGAZE_OK);
     *result = program;
     program = NULL;
 out:

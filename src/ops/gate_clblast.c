@@ -285,9 +285,6 @@ static clgaze_status launch(struct clg_run *run)
 
 #else
 
-#define prepare NULL
-#define launch  NULL
-
 static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)device, (void)p, (void)values;
@@ -306,6 +303,8 @@ const struct clg_kernel clg_kernel_gate_clblast = {
     .key = clg_gate_key,
     .define = clg_gate_define,
     .fits = fits,
+#ifdef CLGAZE_HAVE_CLBLAST
     .prepare = prepare,
     .launch = launch,
+#endif
 };
