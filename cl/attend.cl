@@ -9,7 +9,8 @@
  * Assumes   D % 8 == 0, BM % (WG / 8) == 0, BN % 8 == 0
  * Edges     every group runs the same number of barriers; keys that a query may
  *           not see score SMALL; a row without a key writes 0 and LSE -inf
- * Numerics  scores in log2 units: scale * log2(e) is folded into Q
+ * Numerics  scores in log2 units: scale * log2(e) = fold * scale, a signed power
+ *           of two that Q takes exactly, and 1 <= scale < 2 for the softmax
  */
 #ifndef D
 #define D 64
@@ -42,7 +43,6 @@
 #define DS     (D + 4)                  /* a local row: the 4 keep 8 rows in 8 banks  */
 #define PS     (BN + 1)
 #define SMALL  -1e30f
-#define LOG2E  1.4426950408889634f
 #define LN2    0.6931471805599453f
 
 /* Copy `n` rows of D into `rows` local ones, the rest zero, times `scale`. */
@@ -60,7 +60,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
        __global const int *counts, ulong counts_at, __global const int *blocks, ulong blocks_at, int width,
        int list_heads, __global elem *out, ulong4 out_at, __global float *lse, ulong lse_at, __global const int *seqs,
        ulong seqs_from, int sequences, int sq, int sk, int rows, int block_q, int block_k, int q_heads, int group,
-       float scale)
+       float fold, float scale)
 {
     __local float qs[BM * DS], kv[BN * DS], ps[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
@@ -89,7 +89,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
         for (int e = 0; e < EM; e++)
             o[r][e] = (float4)(0.0f);
     }
-    load_rows(q + token_at(q_at, at.batch, at.q0 + t0, h), q_at.z, n_q, BM, scale * LOG2E, qs);
+    load_rows(q + token_at(q_at, at.batch, at.q0 + t0, h), q_at.z, n_q, BM, fold, qs);
     barrier(CLK_LOCAL_MEM_FENCE);
 
     for (int step = 0; step < n * steps; step++) {
@@ -137,10 +137,11 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
         for (int r = 0; r < RM; r++) {
-            float high = m[r];
+            float high = SMALL;
 
             for (int c = 0; c < BN; c++)
                 high = fmax(high, ps[(ty + r * TY) * PS + c]);
+            high = fmax(m[r], high * scale);
             fade[r] = exp2(m[r] - high);
             m[r] = high;
         }
@@ -150,7 +151,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
         for (int r = 0; r < RM; r++) {
 #pragma unroll
             for (int c = 0; c < CN; c++)
-                ps[(ty + r * TY) * PS + tx + c * TX] = exp2(sc[r][c] - m[r]);
+                ps[(ty + r * TY) * PS + tx + c * TX] = exp2(fma(sc[r][c], scale, -m[r]));
             l[r] *= fade[r];
 #pragma unroll
             for (int e = 0; e < EM; e++)

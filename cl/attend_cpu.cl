@@ -13,7 +13,8 @@
  * Assumes   D % 8 == 0, BM % NR == 0, KT % MR == 0, 8 % MR == 0
  * Edges     short blocks are filled with zeros; keys that a query may not see
  *           score SMALL; a row without a key writes 0 and LSE -inf
- * Numerics  scores in log2 units: scale * log2(e) is folded into Q
+ * Numerics  scores in log2 units: scale * log2(e) = fold * scale, a signed power
+ *           of two that Q takes exactly, and 1 <= scale < 2 for the softmax
  */
 #ifndef D
 #define D 64
@@ -48,7 +49,6 @@
 #define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for each MR channels of work */
 #define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for MR channels of work */
 #define SMALL   -1e30f                  /* finite: fast-math knows no infinity */
-#define LOG2E   1.4426950408889634f
 #define LN2     0.6931471805599453f
 
 /* Ask for a cache line ahead of its use; a hint that may do nothing. */
@@ -214,17 +214,18 @@ static inline void store_rows(const float *from, const float *m, const float *l,
 }
 
 /* Softmax step of one panel: scores to weights; m, l and fade per query. */
-static inline void soften(float *s, float *m, float *l, float *fade)
+static inline void soften(float *s, float scale, float *m, float *l, float *fade)
 {
 #pragma unroll
     for (int v = 0; v < NV; v++) {
         const vec old = LOAD_VEC(m + v * VEC);
-        vec high = old, sum = (vec)(0.0f), f;
+        vec high = (vec)(SMALL), sum = (vec)(0.0f), f;
 
         for (int c = 0; c < KT; c++)
             high = fmax(high, LOAD_VEC(s + c * NR + v * VEC));
+        high = fmax(old, high * scale);
         for (int c = 0; c < KT; c++) {
-            const vec e = exp2_neg(LOAD_VEC(s + c * NR + v * VEC) - high);
+            const vec e = exp2_neg(fma(LOAD_VEC(s + c * NR + v * VEC), (vec)(scale), -high));
 
             sum += e;
             STORE_VEC(e, s + c * NR + v * VEC);
@@ -255,7 +256,7 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
            ulong4 v_at, __global const int *counts, ulong counts_at, __global const int *blocks, ulong blocks_at,
            int width, int list_heads, __global elem *out, ulong4 out_at, __global float *lse, ulong lse_at,
            __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int block_q,
-           int block_k, int q_heads, int group, float scale)
+           int block_k, int q_heads, int group, float fold, float scale)
 {
     const int tiles = (block_q + BM - 1) / BM;
     const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
@@ -281,7 +282,7 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
         __global elem *to = out + token_at(out_at, at.batch, at.q0 + t0, h);
 
         for (int p = 0; p < PANELS; p++)
-            load_queries(from_q + (ulong)(p * NR) * q_at.z, q_at.z, n_q - p * NR, scale * LOG2E, qt + p * D * NR);
+            load_queries(from_q + (ulong)(p * NR) * q_at.z, q_at.z, n_q - p * NR, fold, qt + p * D * NR);
         for (int x = 0; x < PANELS * D * NR; x += VEC)
             STORE_VEC((vec)(0.0f), ot + x);
         for (int r = 0; r < BM; r++) {
@@ -316,7 +317,7 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
                 for (int p = 0; p < PANELS; p++) {
                     if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < KT)
                         hide(st + p * KT * NR, n_k, limit + p * NR);
-                    soften(st + p * KT * NR, m + p * NR, l + p * NR, fade + p * NR);
+                    soften(st + p * KT * NR, scale, m + p * NR, l + p * NR, fade + p * NR);
                 }
                 for (int x = 0, c = 0; x < D; x += MR, c += FETCHED) {
                     fetch_rows(from_v + (ulong)(next + c) * v_at.z, v_at.z, clamp(n_next - c, 0, FETCHED));

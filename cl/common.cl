@@ -25,7 +25,19 @@ typedef float elem;
 #elif DTYPE == 1
 typedef half elem;
 #define LOAD1(p, i)     vload_half(0, (p) + (i))
-#define LOADN(n, p, i)  vload_half##n(0, (p) + (i))
+#ifdef ALIGNED_HALF /* this runtime's vload_halfN faults on addresses that are no multiple of the vector */
+#define WIDEN(n)                                                                                                       \
+    static inline float##n widen##n(ushort##n x)                                                                       \
+    {                                                                                                                  \
+        return vload_half##n(0, (const half *)&x);                                                                     \
+    }
+WIDEN(4)
+WIDEN(8)
+WIDEN(16)
+#define LOADN(n, p, i) widen##n(vload##n(0, (__global const ushort *)(p) + (i)))
+#else
+#define LOADN(n, p, i) vload_half##n(0, (p) + (i))
+#endif
 #define STORE1(x, p, i) vstore_half_rte(x, 0, (p) + (i))
 #define STORE4(x, p, i) vstore_half4_rte(x, 0, (p) + (i))
 #else

@@ -8,7 +8,7 @@
  *     top_k      k = value                          budget   k = value / bk
  *     ratio      k = (1 - sqrt(1 - value)) nk causal, value nk otherwise
  *     threshold  k = number of blocks with P > value
- *     top_p      k = number of highest blocks, the sum of P before which is < value
+ *     top_p      k = number of highest blocks of P > 0, the sum of P before which is < value
  *     k          in min_k .. max_k_blocks, then in 1 .. visible blocks
  *     list       the k highest, blocks 0 .. sink - 1 and n - local .. n - 1
  *
@@ -134,7 +134,7 @@ static int rule_chooses(const clgaze_problem *p, double value, int nk, const str
         for (int i = 0; i < n; i++)
             k += row[i].p > value;
     else if (p->rule == CLGAZE_TOP_P)
-        for (; k < n && before < value; k++)
+        for (; k < n && before < value && row[k].p > 0; k++)
             before += row[k].p;
     else
         k = clg_rule_count(p, value, nk);

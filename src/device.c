@@ -61,6 +61,13 @@ size_t clgaze_device_list(clgaze_device *devices, size_t capacity)
     return found;
 }
 
+/* Work-arounds, by platform: what kernels must know to be right there. */
+static const struct {
+    const char *platform, *options;
+} quirks[] = {
+    {"Portable Computing Language", " -DALIGNED_HALF"}, /* 3.1 loads half vectors with aligned moves */
+};
+
 static bool contains(const char *text, const char *part)
 {
     size_t n = strlen(part);
@@ -133,6 +140,10 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     /* PoCL answers the CPU's vendor: only its platform's name identifies it. */
     device->pocl = strstr(device->platform, "Portable Computing Language") != NULL;
     device->rusticl = strstr(device->platform, "rusticl") != NULL;
+    device->options = "";
+    for (size_t i = 0; i < CLG_COUNT(quirks); i++)
+        if (strstr(device->platform, quirks[i].platform))
+            device->options = quirks[i].options;
 out:
     return st;
 }

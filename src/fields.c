@@ -146,6 +146,8 @@ void clg_fields_derive(struct check *c, const clgaze_call *call)
 
     if (p->packed) {
         v[NK] = ((int64_t)call->longest_k + p->block_k - 1) / p->block_k;
+        if (v[ROWS1] && !v[NQ])
+            v[NQ] = (v[ROWS1] - 1) / v[HL];
         return;
     }
     if (v[SQ] && !v[NQ])

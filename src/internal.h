@@ -67,6 +67,7 @@ struct clg_device {
     cl_device_id id;
     bool cpu, pocl, rusticl;
     size_t local_bytes, max_group, max_item[3], max_alloc, compute_units, float_width;
+    const char *options; /* what every kernel is compiled with here */
     char platform[128], platform_version[128], vendor[128], name[128], driver[64];
 };
 

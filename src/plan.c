@@ -9,11 +9,12 @@
 /* ---- stages ---------------------------------------------------------------- */
 
 /* The -D of a kernel: from the problem and from its values. */
-static void options_of(const clgaze_problem *p, const struct clg_stage *stage, struct clg_text *text)
+static void options_of(const clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage,
+                       struct clg_text *text)
 {
     const struct clg_kernel *kernel = stage->kernel;
 
-    clg_put(text, "-cl-std=CL1.2%s%s", kernel->options[0] ? " " : "", kernel->options);
+    clg_put(text, "-cl-std=CL1.2%s%s%s", kernel->options[0] ? " " : "", kernel->options, ctx->device.options);
     if (kernel->define)
         kernel->define(p, stage->values, text);
     else
@@ -31,7 +32,7 @@ clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, stru
 
     NEED(pthread_mutex_init(&stage->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY, "no memory for a lock");
     stage->locked = true;
-    options_of(p, stage, &options);
+    options_of(ctx, p, stage, &options);
     TRY(clg_program_get(ctx, stage->kernel, buffer, &stage->program));
     for (int i = 0; stage->kernel->entries[i]; i++) {
         stage->entry[i] = clCreateKernel(stage->program, stage->kernel->entries[i], &err);

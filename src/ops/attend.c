@@ -3,6 +3,8 @@
  * Both take the same arguments; they differ in their spaces and in who may use
  * them.
  */
+#include <math.h>
+
 #include "internal.h"
 
 static void key(const clgaze_problem *p, struct clg_text *text)
@@ -41,7 +43,10 @@ static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
     const cl_int block_q = own_block(p, p->block_q, bm), block_k = own_block(p, p->block_k, 64);
     const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
-    const cl_float scale = clg_attend_scale(p);
+    int power;
+    const double factor = 2.0 * frexp((double)clg_attend_scale(p) * 1.4426950408889634, &power);
+    const cl_float scale = factor != 0.0 ? (cl_float)fabs(factor) : 1.0f;
+    const cl_float fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
     const size_t tiles = (size_t)((block_q + bm - 1) / bm);
     const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
     const size_t groups[3] = {row_blocks * tiles, (size_t)q_heads, (size_t)sequences}, local[3] = {wg, 1, 1};
@@ -71,6 +76,7 @@ static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
                                    CLG_ARG(block_k),
                                    CLG_ARG(q_heads),
                                    CLG_ARG(group),
+                                   CLG_ARG(fold),
                                    CLG_ARG(scale)};
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));

@@ -201,7 +201,7 @@ static const char *unserved(const struct clg_run *run, const struct clg_gate_sid
     const struct clg_run max = largest(run->p);
     const struct clg_gate_side warmed = clg_gate_side(&max, s->which);
     const struct product g = product_of(run, s, s->heads - 1);
-    const cl_mem workspace = run->workspace;
+    cl_mem workspace = run->workspace;
 
     if (g.a.rows != (size_t)warmed.rows * (size_t)max.n.batch)
         return "the plan warmed another number of rows";

@@ -1,0 +1,213 @@
+/*
+ * sparse_report.c: table, JSON and CSV.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "fail.h"
+#include "sparse.h"
+
+/* ---- the table ---- */
+
+static const char *op_name(const struct options *o)
+{
+    return o->pipeline ? "pipeline" : "attend";
+}
+
+void table_head(FILE *f, const struct bench *b, const struct options *o)
+{
+    fprintf(f, "bench_sparse %s on %s (%s), driver %s\n", clgaze_version(), b->name, b->platform, b->driver);
+    fprintf(f, "%s, %s, %d query heads on %d key-value heads, D %d, causal\n", op_name(o),
+            clgaze_dtype_name((clgaze_dtype)o->dtype), o->heads, o->kv_heads, o->head_dim);
+    fprintf(f, "%s\n\n",
+            o->pipeline ? "q, k, v and the gate's weights are random; rule ratio with the density as its value"
+                        : "q, k and v are random; lists at random for each head and row, the diagonal kept");
+    fprintf(f, "%8s %5s %7s %6s %10s %9s %10s %8s %8s", "seq", "block", "density", "kept", "ms", "GFLOP/s",
+            "dense ms", "speed-up", "of ideal");
+    for (int i = 0; i < STAGES && o->pipeline; i++)
+        fprintf(f, " %8s", stage_names[i]);
+    fprintf(f, "  %s\n", "kernel");
+    fflush(f);
+}
+
+void table_row(FILE *f, const struct options *o, const struct row *r)
+{
+    fprintf(f, "%8d %5d %7g ", r->seq, r->block, r->density);
+    if (r->state != ROW_DONE) {
+        fprintf(f, "%s: %s\n", r->state == ROW_FAILED ? "FAILED" : "left out", r->note);
+        return;
+    }
+    fprintf(f, "%6.3f %10.3f %9.1f %10.3f %7.2fx %7.0f%%", r->kept, r->ms.median, r->gflops, r->dense.median,
+            r->speedup, 100 * r->ideal);
+    for (int i = 0; i < STAGES && o->pipeline; i++)
+        fprintf(f, " %8.3f", r->stage[i]);
+    fprintf(f, "  %s\n", r->kernel);
+    fflush(f);
+}
+
+void table_foot(FILE *f, const struct options *o)
+{
+    fprintf(f, "\nTimes are medians on the device, dense and sparse in turn, for at least %g s a row%s.\n",
+            o->min_time, o->pipeline ? "; those of the stages are ms" : "");
+    fprintf(f,
+            "kept: the share of the visible blocks in the lists; of ideal: 100%% would be 1/kept times as quick as "
+            "dense.\n");
+}
+
+/* ---- JSON ---- */
+
+static cJSON *device_json(const struct bench *b)
+{
+    cJSON *device = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(device, "name", b->name);
+    cJSON_AddStringToObject(device, "platform", b->platform);
+    cJSON_AddStringToObject(device, "vendor", b->vendor);
+    cJSON_AddStringToObject(device, "driver", b->driver);
+    cJSON_AddStringToObject(device, "type",
+                            b->type & CL_DEVICE_TYPE_CPU   ? "cpu"
+                            : b->type & CL_DEVICE_TYPE_GPU ? "gpu"
+                                                           : "accelerator");
+    cJSON_AddNumberToObject(device, "compute_units", b->units);
+    cJSON_AddNumberToObject(device, "memory_bytes", (double)b->memory);
+    cJSON_AddNumberToObject(device, "max_alloc_bytes", (double)b->max_alloc);
+    return device;
+}
+
+/* How a row's fields are called; both formats walk this table. */
+enum kind { INT, REAL, TEXT };
+
+static const struct field {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+    bool result; /* null where the row was not measured */
+} fields[] = {
+#define AT(field) offsetof(struct row, field)
+    {"density", REAL, AT(density), false},
+    {"kept", REAL, AT(kept), true},
+    {"kernel", TEXT, AT(kernel), false},
+    {"ms", REAL, AT(ms.median), true},
+    {"ms_min", REAL, AT(ms.min), true},
+    {"ms_max", REAL, AT(ms.max), true},
+    {"gflops", REAL, AT(gflops), true},
+    {"dense_ms", REAL, AT(dense.median), true},
+    {"dense_ms_min", REAL, AT(dense.min), true},
+    {"dense_ms_max", REAL, AT(dense.max), true},
+    {"dense_gflops", REAL, AT(dense_gflops), true},
+    {"dense_kernel", TEXT, AT(dense_kernel), false},
+    {"speedup", REAL, AT(speedup), true},
+    {"ideal_share", REAL, AT(ideal), true},
+    {"rounds", INT, AT(rounds), true},
+    {"note", TEXT, AT(note), false},
+#undef AT
+};
+
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+static const char *const states[] = {[ROW_DONE] = "ok", [ROW_FAILED] = "FAILED", [ROW_REFUSED] = "refused"};
+
+static void add_field(cJSON *json, const struct field *field, const struct row *r)
+{
+    const void *at = (const char *)r + field->offset;
+
+    if (field->kind == TEXT)
+        cJSON_AddStringToObject(json, field->name, at);
+    else if (field->result && r->state != ROW_DONE)
+        cJSON_AddNullToObject(json, field->name);
+    else
+        cJSON_AddNumberToObject(json, field->name, field->kind == INT ? *(const int *)at : *(const double *)at);
+}
+
+static cJSON *row_json(const struct options *o, const struct row *r)
+{
+    cJSON *json = cJSON_CreateObject(), *stages = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(json, "seq", r->seq);
+    cJSON_AddNumberToObject(json, "heads", o->heads);
+    cJSON_AddNumberToObject(json, "kv_heads", o->kv_heads);
+    cJSON_AddNumberToObject(json, "head_dim", o->head_dim);
+    cJSON_AddNumberToObject(json, "block", r->block);
+    cJSON_AddStringToObject(json, "dtype", clgaze_dtype_name((clgaze_dtype)o->dtype));
+    cJSON_AddStringToObject(json, "op", op_name(o));
+    cJSON_AddStringToObject(json, "status", states[r->state]);
+    for (int i = 0; i < FIELDS; i++)
+        add_field(json, &fields[i], r);
+    for (int i = o->pipeline ? 0 : STAGES - 1; i < STAGES && r->state == ROW_DONE; i++)
+        cJSON_AddNumberToObject(stages, stage_names[i], r->stage[i]);
+    cJSON_AddItemToObject(json, "stages", stages);
+    return json;
+}
+
+int write_json(FILE *f, const struct bench *b, const struct options *o, const struct row *rows, int n)
+{
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray();
+    char *text;
+
+    cJSON_AddStringToObject(json, "clgaze", clgaze_version());
+    cJSON_AddItemToObject(json, "device", device_json(b));
+    for (int i = 0; i < n; i++)
+        cJSON_AddItemToArray(list, row_json(o, &rows[i]));
+    cJSON_AddItemToObject(json, "rows", list);
+    text = cJSON_Print(json);
+    cJSON_Delete(json);
+    if (!text)
+        return fail(EXIT_INPUT, "host memory ran out");
+    fprintf(f, "%s\n", text);
+    cJSON_free(text);
+    return 0;
+}
+
+/* ---- CSV ---- */
+
+/* A text in quotes, quotes in it doubled. */
+static void put_quoted(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', f);
+        fputc(*text, f);
+    }
+    fputc('"', f);
+}
+
+static void put_field(FILE *f, const struct field *field, const struct row *r)
+{
+    const void *at = (const char *)r + field->offset;
+
+    fputc(',', f);
+    if (field->kind == TEXT)
+        put_quoted(f, at);
+    else if (field->result && r->state != ROW_DONE)
+        return;
+    else if (field->kind == INT)
+        fprintf(f, "%d", *(const int *)at);
+    else
+        fprintf(f, "%.15g", *(const double *)at);
+}
+
+int write_csv(FILE *f, const struct options *o, const struct row *rows, int n)
+{
+    fprintf(f, "seq,heads,kv_heads,head_dim,block,dtype,op,status");
+    for (int i = 0; i < FIELDS; i++)
+        fprintf(f, ",%s", fields[i].name);
+    for (int i = 0; i < STAGES; i++)
+        fprintf(f, ",%s_ms", stage_names[i]);
+    fputc('\n', f);
+    for (const struct row *r = rows; r < rows + n; r++) {
+        fprintf(f, "%d,%d,%d,%d,%d,%s,%s,%s", r->seq, o->heads, o->kv_heads, o->head_dim, r->block,
+                clgaze_dtype_name((clgaze_dtype)o->dtype), op_name(o), states[r->state]);
+        for (int i = 0; i < FIELDS; i++)
+            put_field(f, &fields[i], r);
+        for (int i = 0; i < STAGES; i++) {
+            fputc(',', f);
+            if (r->state == ROW_DONE && (o->pipeline || i == STAGES - 1))
+                fprintf(f, "%.15g", r->stage[i]);
+        }
+        fputc('\n', f);
+    }
+    return 0;
+}

@@ -1,0 +1,228 @@
+/*
+ * walk.c: every kernel of an operation, in several configurations, over a list of shapes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+static const char *const op_names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+
+/* What was done, for the last line of a test program. */
+static struct {
+    int runs, configurations, problems, too_large;
+    double error;
+    char worst[256];
+    struct {
+        char text[160];
+        int times;
+    } skipped[32];
+} done;
+
+static void pass_over(const char *kernel, const char *reason)
+{
+    char text[sizeof done.skipped[0].text];
+    size_t i = 0;
+
+    snprintf(text, sizeof text, "%s: %s", kernel, reason);
+    while (i < CLG_COUNT(done.skipped) - 1 && done.skipped[i].times && strcmp(done.skipped[i].text, text) != 0)
+        i++;
+    memcpy(done.skipped[i].text, text, sizeof text);
+    done.skipped[i].times++;
+}
+
+int print_summary(void **state)
+{
+    (void)state;
+    if (!done.problems)
+        return 0;
+    printf("%d problems, %d configurations of kernels, %d calls compared with ref/\n", done.problems,
+           done.configurations, done.runs);
+    if (done.error > 0)
+        printf("greatest error: %.0f %% of what is allowed, by %s\n", 100 * done.error, done.worst);
+    if (done.too_large)
+        printf("skipped %d shapes: too large for CLGAZE_TEST_SIZE=tiny\n", done.too_large);
+    for (size_t i = 0; i < CLG_COUNT(done.skipped) && done.skipped[i].times; i++)
+        printf("skipped %d times: %s\n", done.skipped[i].times, done.skipped[i].text);
+    return 0;
+}
+
+/* About how many multiplications a call is. */
+static int64_t work(clgaze_op op, const clgaze_problem *p, const struct shape *n)
+{
+    int64_t sq = n->sq, sk = n->sk, batch = n->batch ? n->batch : 1, nq, nk;
+
+    for (int s = 0; s < n->sequences; s++) {
+        sq += n->q[s];
+        sk += n->k[s];
+    }
+    nq = (sq + p->block_q - 1) / p->block_q;
+    nk = (sk + p->block_k - 1) / p->block_k;
+    switch (op) {
+    case CLGAZE_POOL:
+        return batch * (sq * p->q_heads + sk * p->kv_heads) * p->head_dim;
+    case CLGAZE_GATE:
+        return batch * (nq + nk) * p->q_heads * 3 * p->head_dim * clg_gate_dim(p);
+    case CLGAZE_SCORE:
+        return batch * nq * nk * p->q_heads * clg_gate_dim(p);
+    case CLGAZE_SELECT:
+        return batch * nq * nk * p->q_heads * 20;
+    default:
+        return batch * sq * sk * p->q_heads * p->head_dim;
+    }
+}
+
+static int random_configurations(void)
+{
+    const char *text = getenv("CLGAZE_TEST_CONFIGS");
+
+    return text ? atoi(text) : tiny() ? 0 : 1;
+}
+
+static void run_plan(clgaze_op op, const clgaze_problem *p, const char *kernel, struct test_case *cases, int n)
+{
+    clgaze_plan *plan = NULL;
+
+    forget();
+    if (clgaze_plan_create(test_context(), op, p, &plan) != CLGAZE_OK)
+        fail_msg("%s: no plan: %s", kernel, last_error());
+    for (int i = 0; i < n; i++) {
+        char text[512] = "";
+        struct clg_text print = {text, sizeof text, 0};
+
+        case_print(&cases[i], &print);
+        if (!run_case(&cases[i], op, plan, test_context(), test_queue()) || !check_results(&cases[i], op))
+            fail_msg("%s, %s, CLGAZE_TEST_SEED=%llu\n    %s", kernel, text, (unsigned long long)test_seed(),
+                     cases[i].why);
+        done.runs++;
+        if (cases[i].error > done.error) {
+            done.error = cases[i].error;
+            snprintf(done.worst, sizeof done.worst, "%s", kernel);
+        }
+    }
+    done.configurations++;
+    clgaze_plan_free(plan);
+}
+
+static void run_values(clgaze_op op, const clgaze_problem *p, const struct clg_kernel *kernel, const int *values,
+                       struct test_case *cases, int n)
+{
+    clgaze_problem forced = *p;
+    char text[256];
+    struct clg_text print = {text, sizeof text, 0};
+
+    clg_space_print(kernel, values, &print);
+    forced.kernel = text;
+    run_plan(op, &forced, text, cases, n);
+}
+
+static const char *unfit(const struct clg_kernel *kernel, const clgaze_problem *p, const int *values)
+{
+    return kernel->fits ? kernel->fits(&test_context()->device, p, values) : NULL;
+}
+
+/* The default configuration, then random ones that fit; each only once. */
+static void run_kernel(clgaze_op op, const clgaze_problem *p, const struct clg_kernel *kernel, struct test_case *cases,
+                       int n, struct rng *r)
+{
+    int values[CLG_MAX_PARAMS] = {0}, first[CLG_MAX_PARAMS] = {0}, left = random_configurations();
+    const char *reason;
+
+    clg_space_default(kernel, values);
+    memcpy(first, values, sizeof first);
+    reason = unfit(kernel, p, values);
+    if (reason)
+        pass_over(kernel->name, reason);
+    else
+        run_values(op, p, kernel, values, cases, n);
+    for (int tries = 0; kernel->space && left > 0 && tries < 24; tries++) {
+        clg_space_get(kernel, (int)below(r, (uint32_t)clg_space_size(kernel)), values);
+        if (memcmp(values, first, sizeof first) == 0)
+            continue;
+        reason = unfit(kernel, p, values);
+        if (reason) {
+            pass_over(kernel->name, reason);
+            continue;
+        }
+        run_values(op, p, kernel, values, cases, n);
+        left--;
+    }
+}
+
+/* Cases of the shapes that are small enough; answers how many. */
+static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,
+                      struct test_case *cases)
+{
+    static const int64_t most[] = {60000, 400000, 60000, 100000, 150000, 100000};
+    int made = 0;
+
+    fit_maxima(p, shapes, n);
+    done.problems++;
+    for (int i = 0; i < n; i++) {
+        if (tiny() && work(op, p, &shapes[i]) > most[op]) {
+            done.too_large++;
+            continue;
+        }
+        case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)(done.problems * 64 + i));
+    }
+    return made;
+}
+
+static struct test_case *new_cases(int n)
+{
+    struct test_case *cases = calloc((size_t)n, sizeof *cases);
+
+    assert_non_null(cases);
+    return cases;
+}
+
+static void free_cases(struct test_case *cases, int n)
+{
+    for (int i = 0; i < n; i++)
+        case_free(&cases[i]);
+    free(cases);
+}
+
+void check_op(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak)
+{
+    struct test_case *cases = new_cases(n);
+    struct rng r = seeded((uint64_t)done.problems);
+    clgaze_problem q = *p;
+    int made = make_cases(op, &q, shapes, n, tweak, cases), kernels = 0;
+
+    for (int i = 0; made && clg_kernels[i]; i++)
+        if (strcmp(clg_kernels[i]->op, op_names[op]) == 0) {
+            run_kernel(op, &q, clg_kernels[i], cases, made, &r);
+            kernels++;
+        }
+    if (made)
+        assert_true(kernels > 0);
+    free_cases(cases, n);
+}
+
+void check_auto(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak)
+{
+    struct test_case *cases = new_cases(n);
+    clgaze_problem q = *p;
+    int made = make_cases(op, &q, shapes, n, tweak, cases);
+
+    if (made)
+        run_plan(op, &q, "automatic choice", cases, made);
+    free_cases(cases, n);
+}
+
+clgaze_problem problem(clgaze_dtype dtype, int q_heads, int kv_heads, int dim, int block_q, int block_k)
+{
+    clgaze_problem p = clgaze_problem_default();
+
+    p.dtype = dtype;
+    p.q_heads = q_heads;
+    p.kv_heads = kv_heads;
+    p.head_dim = dim;
+    p.block_q = block_q;
+    p.block_k = block_k;
+    p.rule = CLGAZE_TOP_K;
+    p.value = 3;
+    return p;
+}

@@ -1,0 +1,70 @@
+/*
+ * fail.c: one sentence on stderr, and the exit code that goes with it.
+ */
+#include "fail.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+    const char *program;
+    const char *about;
+    int verbose;
+    char sentence[4096]; /* the library's last error */
+} state = {.program = "clgaze"};
+
+void fail_setup(const char *program, int verbose)
+{
+    state.program = program;
+    state.verbose = verbose;
+}
+
+void fail_about(const char *path)
+{
+    state.about = path;
+}
+
+static void begin(void)
+{
+    fprintf(stderr, "%s: ", state.program);
+    if (state.about)
+        fprintf(stderr, "%s: ", state.about);
+}
+
+int fail(int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    begin();
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return code;
+}
+
+int fail_library(clgaze_status status)
+{
+    int opencl = status == CLGAZE_ERR_OPENCL || status == CLGAZE_ERR_BUILD || status == CLGAZE_ERR_NO_DEVICE;
+    fail(opencl ? EXIT_OPENCL : EXIT_INPUT, "%s", *state.sentence ? state.sentence : clgaze_status_text(status));
+    *state.sentence = 0;
+    return opencl ? EXIT_OPENCL : EXIT_INPUT;
+}
+
+int fail_no_device(void)
+{
+    state.about = NULL;
+    return fail(EXIT_OPENCL, "no OpenCL device was found: install the package pocl-opencl-icd for the processor, or "
+                             "nvidia-opencl-icd, intel-opencl-icd or mesa-opencl-icd for a graphics card");
+}
+
+void fail_log(void *user, clgaze_log_level level, clgaze_status status, const char *message)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    (void)user;
+    (void)status;
+    if (level == CLGAZE_LOG_ERROR)
+        snprintf(state.sentence, sizeof state.sentence, "%s", message);
+    if (state.verbose && level != CLGAZE_LOG_ERROR)
+        fprintf(stderr, "%s: %s\n", names[level], message);
+}
