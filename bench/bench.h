@@ -32,7 +32,7 @@ uint64_t random_bits(uint64_t seed, uint64_t i);
 /* About normal: mean 0, deviation 1, never beyond 3.5. */
 float random_number(uint64_t seed, uint64_t i);
 /* The nearest number of a floating dtype; store it as element i. */
-float rounded(float x, clgaze_dtype dtype);
+float round_number(float x, clgaze_dtype dtype);
 void put_number(void *data, size_t i, clgaze_dtype dtype, float x);
 float get_number(const void *data, size_t i, clgaze_dtype dtype);
 

@@ -79,7 +79,7 @@ static uint16_t bf16_of(float x)
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-float rounded(float x, clgaze_dtype dtype)
+float round_number(float x, clgaze_dtype dtype)
 {
     if (dtype == CLGAZE_F16)
         return half_value(half_of(x));

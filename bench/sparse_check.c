@@ -22,7 +22,7 @@ static void make_token(float *x, uint64_t seed, int token, int head, int heads, 
     uint64_t at = ((uint64_t)token * (uint64_t)heads + (uint64_t)head) * (uint64_t)dim;
 
     for (int c = 0; c < dim; c++)
-        x[c] = rounded(random_number(seed, at + (uint64_t)c), dtype);
+        x[c] = round_number(random_number(seed, at + (uint64_t)c), dtype);
 }
 
 /* The sums of one row of attention, shifted by the greatest score so far. */

@@ -19,8 +19,9 @@ static const char *op_name(const struct options *o)
 void table_head(FILE *f, const struct bench *b, const struct options *o)
 {
     fprintf(f, "bench_sparse %s on %s (%s), driver %s\n", clgaze_version(), b->name, b->platform, b->driver);
-    fprintf(f, "%s, %s, %d query heads on %d key-value heads, D %d, causal\n", op_name(o),
-            clgaze_dtype_name((clgaze_dtype)o->dtype), o->heads, o->kv_heads, o->head_dim);
+    fprintf(f, "%s, %s, %d query heads on %d key-value head%s, D %d, causal\n", op_name(o),
+            clgaze_dtype_name((clgaze_dtype)o->dtype), o->heads, o->kv_heads, o->kv_heads > 1 ? "s" : "",
+            o->head_dim);
     fprintf(f, "%s\n\n",
             o->pipeline ? "q, k, v and the gate's weights are random; rule ratio with the density as its value"
                         : "q, k and v are random; lists at random for each head and row, the diagonal kept");

@@ -27,7 +27,9 @@ static inline float score_of(uint key)
 /* In 0..1, the greatest of the row being 1; `merged`: scores are probabilities. */
 static inline float share_of(float score, float most, int merged)
 {
-    return score == most ? 1.0f : isnan(score) ? 0.0f : merged ? score / most : exp(score - most);
+    if (merged)
+        return most > 0.0f ? score / most : 0.0f;
+    return score == most ? 1.0f : isnan(score) ? 0.0f : exp(score - most);
 }
 
 static inline uint mass_of(float score, float most, int merged)
@@ -46,13 +48,6 @@ static inline int is_forced(forced_t f, int j)
 {
     return j < f.sink_end || j >= f.local_at;
 }
-
-/* The highest `want` keys, or, where `bound` is not 0, the fewest highest whose
- * masses reach it: the lowest key among them, and how many with that key. */
-typedef struct {
-    uint key;
-    int ties, count;
-} top_t;
 
 /* Forced blocks rank above all scores when `lift` is set. */
 static inline uint lifted(uint key, int j, forced_t f, int lift)

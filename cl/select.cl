@@ -19,7 +19,7 @@ typedef struct {
     uint count[256], low[256], high[256];
     uint part_count[16], part_low[16], part_high[16];
     uint prefix, taken, mass_low, mass_high; /* mass: high * 65536 + low */
-    int range, visible, forced, over, chosen_free;
+    int range, visible, forced, over, chosen_free, ties;
     uint most, total_low, total_high;
     uint above[WG], equal[WG];
 } board_t;
@@ -53,14 +53,13 @@ static void pick_digit(__local board_t *b, int want, ulong bound, int shift)
     b->mass_high = (uint)(mass >> 16);
 }
 
-/* See top_t; `want` counts keys, `bound` masses. */
-static top_t find_top(__global const float *s, int n, int want, ulong bound, float most, int merged, forced_t f,
-                      int lift, __local board_t *b)
+/* The highest `want` keys, or, where `bound` is not 0, the fewest highest whose
+ * masses reach it: prefix becomes the lowest key among them, taken how many
+ * are above it, ties how many with that key. */
+static void find_top(__global const float *s, int n, int want, ulong bound, float most, int merged, forced_t f,
+                     int lift, __local board_t *b)
 {
     const int l = get_local_id(0);
-    top_t top;
-    uint each, same;
-    ulong rest;
 
     if (l == 0)
         b->prefix = b->taken = b->mass_low = b->mass_high = 0;
@@ -102,20 +101,18 @@ static top_t find_top(__global const float *s, int n, int want, ulong bound, flo
             pick_digit(b, want, bound, shift);
         BARRIER;
     }
-    top.key = b->prefix;
-    same = b->count[top.key & 255];
-    each = bound ? mass_of(score_of(top.key), most, merged) : 1u;
-    rest = bound ? bound - mass_sum(b->mass_low, b->mass_high) : (ulong)((uint)want - b->taken);
-    top.ties = (int)min((ulong)same, each ? (rest + each - 1) / each : 1ul);
-    top.count = (int)b->taken + top.ties;
+    if (l == 0) {
+        const uint each = bound ? mass_of(score_of(b->prefix), most, merged) : 1u;
+        const ulong rest = bound ? bound - mass_sum(b->mass_low, b->mass_high) : (ulong)((uint)want - b->taken);
+
+        b->ties = (int)min((ulong)b->count[b->prefix & 255], each ? (rest + each - 1) / each : 1ul);
+    }
     BARRIER;
-    return top;
 }
 
 /* Count, in this work-item's stretch, the keys above the top's lowest and equal
  * to it; then let each work-item know those of the stretches before its own. */
-static void count_stretches(__global const float *s, int from, int to, top_t top, forced_t f, int lift,
-                            __local board_t *b)
+static void count_stretches(__global const float *s, int from, int to, forced_t f, int lift, __local board_t *b)
 {
     const int l = get_local_id(0);
     uint above = 0, equal = 0;
@@ -123,8 +120,8 @@ static void count_stretches(__global const float *s, int from, int to, top_t top
     for (int j = from; j < to; j++) {
         const uint key = lifted(key_of(s[j]), j, f, lift);
 
-        above += s[j] != NEG_INF && key > top.key;
-        equal += s[j] != NEG_INF && key == top.key;
+        above += s[j] != NEG_INF && key > b->prefix;
+        equal += s[j] != NEG_INF && key == b->prefix;
     }
     b->above[l] = above;
     b->equal[l] = equal;
@@ -183,6 +180,12 @@ static void survey(__global const float *s, int cols, int sink, int local_n, int
     BARRIER;
 }
 
+/* The number that the rule chose, within its bounds; a row to be kept dense keeps all. */
+static inline int bound_count(int k, int dense, int min_k, int max_k, int visible)
+{
+    return dense ? visible : clamp(min(max(k, min_k), max_k), 1, max(visible, 1));
+}
+
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 select_rows(__global const float *scores, ulong scores_at, __global const int *limits, int limit_stride,
             int limit_last, __global int *counts, ulong counts_at, __global int *blocks, ulong blocks_at,
@@ -204,7 +207,6 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
     float high;
     ulong total, bound;
     forced_t f;
-    top_t top;
 
     survey(x, live ? cols : 0, sink, local_n, merged, &b);
     n = b.range;
@@ -225,39 +227,44 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
         atomic_add(&b.over, over);
         BARRIER;
         k = b.over;
-    } else if (RULE == 4) {
-        k = find_top(x, n, 0, max(bound, 1ul), high, merged, f, 0, &b).count;
     }
-    k = i >= nq - last_rows ? f.visible : clamp(min(max(k, min_k), max_k), 1, max(f.visible, 1));
-    top = find_top(x, n, k, 0, high, merged, f, 0, &b);
-    lift = b.forced > 0 || k > width;
-    if (lift) {
+    k = bound_count(k, i >= nq - last_rows, min_k, max_k, f.visible);
+    lift = RULE != 4 && (b.forced > 0 || k > width);
+    /* Pass -1: how many blocks top_p needs.  Pass 0: what the rule chooses.  Pass 1, where something is forced or
+     * the list is too narrow: that again with the forced blocks on top.  One loop, since PoCL 3.1 breaks on a second
+     * call of a function with barriers. */
+    for (int pass = RULE == 4 ? -1 : 0; pass <= lift; pass++) {
         int left, chosen = 0;
 
-        count_stretches(x, from, to, top, f, 0, &b);
-        left = top.ties - (int)b.equal[l];
+        find_top(x, n, pass > 0 ? min(b.forced + b.chosen_free, width) : k, pass < 0 ? max(bound, 1ul) : 0ul, high,
+                 merged, f, pass > 0, &b);
+        if (pass < 0) {
+            k = bound_count((int)b.taken + b.ties, i >= nq - last_rows, min_k, max_k, f.visible);
+            lift = b.forced > 0 || k > width;
+        }
+        count_stretches(x, from, to, f, pass > 0, &b);
+        left = b.ties - (int)b.equal[l];
         for (int j = from; j < to; j++)
             if (x[j] != NEG_INF) {
                 const uint key = key_of(x[j]);
-                const int in = key > top.key || (key == top.key && left-- > 0);
+                const int in = key > b.prefix || (key == b.prefix && left-- > 0);
 
                 chosen += in && !is_forced(f, j);
             }
-        atomic_add(&b.chosen_free, chosen);
+        if (pass == 0)
+            atomic_add(&b.chosen_free, chosen);
         BARRIER;
-        top = find_top(x, n, min(b.forced + b.chosen_free, width), 0, high, merged, f, 1, &b);
     }
-    count_stretches(x, from, to, top, f, lift, &b);
     if (live) {
-        int left = top.ties - (int)b.equal[l];
-        int e = (int)b.above[l] + min((int)b.equal[l], top.ties);
+        int left = b.ties - (int)b.equal[l];
+        int e = (int)b.above[l] + min((int)b.equal[l], b.ties);
 
-        kept = f.visible > 0 ? top.count : 0;
+        kept = f.visible > 0 ? (int)b.taken + b.ties : 0;
         for (int j = from; j < to; j++)
             if (x[j] != NEG_INF) {
                 const uint key = lifted(key_of(x[j]), j, f, lift);
 
-                if ((key > top.key || (key == top.key && left-- > 0)) && e < width)
+                if ((key > b.prefix || (key == b.prefix && left-- > 0)) && e < width)
                     list[e++] = j;
             }
         if (l == 0)

@@ -8,7 +8,13 @@
  * Edges     see docs/pipeline.md#select
  */
 
-/* See top_t; `want` counts keys, `bound` masses. */
+/* The highest `want` keys, or, where `bound` is not 0, the fewest highest whose
+ * masses reach it: the lowest key among them, and how many with that key. */
+typedef struct {
+    uint key;
+    int ties, count;
+} top_t;
+
 static top_t find_top(__global const float *s, int n, int want, ulong bound, float most, int merged, forced_t f,
                       int lift)
 {

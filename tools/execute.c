@@ -177,6 +177,15 @@ static int get_all(struct run *r, struct result *result)
 /* Runs                                                                     */
 /* ------------------------------------------------------------------------ */
 
+/* Of a bad list the library says where it is bad; the tensors are ours to name. */
+static int fail_run(const struct job *job, clgaze_status status)
+{
+    if (status == CLGAZE_ERR_LIST)
+        fail_prefix(job->problem.lists == CLGAZE_LISTS_CSR ? "tensors indptr and indices: "
+                                                           : "tensors counts and blocks: ");
+    return fail_library(status);
+}
+
 /* Enqueue every plan; `events`, if given, gets the end of each. */
 static int enqueue(struct run *r, cl_event *events)
 {
@@ -190,7 +199,7 @@ static int enqueue(struct run *r, cl_event *events)
         call.longest_k = r->job->longest_k;
         clgaze_status status = clgaze_run(r->plans[i], r->ops[i], &r->tensors, &call);
         if (status)
-            return fail_library(status);
+            return fail_run(r->job, status);
     }
     return 0;
 }

@@ -9,7 +9,7 @@
 
 static struct {
     const char *program;
-    const char *about;
+    const char *about, *prefix;
     int verbose;
     char sentence[4096]; /* the library's last error */
 } state = {.program = "clgaze"};
@@ -43,11 +43,18 @@ int fail(int code, const char *format, ...)
     return code;
 }
 
+void fail_prefix(const char *prefix)
+{
+    state.prefix = prefix;
+}
+
 int fail_library(clgaze_status status)
 {
     int opencl = status == CLGAZE_ERR_OPENCL || status == CLGAZE_ERR_BUILD || status == CLGAZE_ERR_NO_DEVICE;
-    fail(opencl ? EXIT_OPENCL : EXIT_INPUT, "%s", *state.sentence ? state.sentence : clgaze_status_text(status));
+    fail(opencl ? EXIT_OPENCL : EXIT_INPUT, "%s%s", state.prefix ? state.prefix : "",
+         *state.sentence ? state.sentence : clgaze_status_text(status));
     *state.sentence = 0;
+    state.prefix = NULL;
     return opencl ? EXIT_OPENCL : EXIT_INPUT;
 }
 

@@ -28,6 +28,9 @@ __attribute__((format(printf, 2, 3)))
 #endif
 int fail(int code, const char *format, ...);
 
+/** What the next sentence of fail_library() begins with.  Borrowed. */
+void fail_prefix(const char *prefix);
+
 /** Print the sentence that the library logged last for `status`, or the
  *  status's own text. @return The exit code of `status`. */
 int fail_library(clgaze_status status);
