@@ -89,8 +89,11 @@ static int run_rows(struct bench *b, const struct options *o, FILE *table, struc
             row->seq = data.seq;
             row->block = (int)o->block[i / o->n_density];
             row->density = o->density[i % o->n_density];
-            if (!(code = run_row(b, o, &data, why, row)))
-                table_row(table, o, row);
+            if ((code = run_row(b, o, &data, why, row)))
+                break;
+            if (n == 1) /* a run that cannot begin leaves one sentence alone */
+                table_head(table, b, o);
+            table_row(table, o, row);
         }
         data_free(b, &data);
     }
@@ -104,7 +107,6 @@ static int run(struct bench *b, const struct options *o, const struct outputs *o
 
     if (!rows)
         return fail(EXIT_INPUT, "host memory ran out");
-    table_head(out->table, b, o);
     code = run_rows(b, o, out->table, rows);
     if (!code)
         table_foot(out->table, o);

@@ -239,7 +239,7 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
         find_top(x, n, pass > 0 ? min(b.forced + b.chosen_free, width) : k, pass < 0 ? max(bound, 1ul) : 0ul, high,
                  merged, f, pass > 0, &b);
         if (pass < 0) {
-            k = bound_count((int)b.taken + b.ties, i >= nq - last_rows, min_k, max_k, f.visible);
+            k = bound_count(total ? (int)b.taken + b.ties : 1, i >= nq - last_rows, min_k, max_k, f.visible);
             lift = b.forced > 0 || k > width;
         }
         count_stretches(x, from, to, f, pass > 0, &b);

@@ -113,7 +113,7 @@ select_cpu(__global const float *scores, ulong scores_at, __global const int *li
                     for (int j = 0; j < n; j++)
                         k += x[j] != NEG_INF && mass_of(x[j], high, merged) > bound;
                 } else {
-                    k = find_top(x, n, 0, max(bound, 1ul), high, merged, f, 0).count;
+                    k = total ? find_top(x, n, 0, max(bound, 1ul), high, merged, f, 0).count : 1;
                 }
             }
             k = i >= nq - last_rows ? f.visible : clamp(min(max(k, min_k), max_k), 1, f.visible);
