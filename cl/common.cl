@@ -24,12 +24,12 @@ typedef float elem;
 #define STORE4(x, p, i) vstore4(x, 0, (p) + (i))
 #elif DTYPE == 1
 typedef half elem;
-#define LOAD1(p, i)     vload_half(0, (p) + (i))
+#define LOAD1(p, i) vload_half(0, (p) + (i))
 #ifdef ALIGNED_HALF /* this runtime's vload_halfN faults on addresses that are no multiple of the vector */
-#define WIDEN(n)                                                                                                       \
-    static inline float##n widen##n(ushort##n x)                                                                       \
-    {                                                                                                                  \
-        return vload_half##n(0, (const half *)&x);                                                                     \
+#define WIDEN(n)                                                                                                     \
+    static inline float##n widen##n(ushort##n x)                                                                     \
+    {                                                                                                                \
+        return vload_half##n(0, (const half *)&x);                                                                   \
     }
 WIDEN(4)
 WIDEN(8)

@@ -137,9 +137,9 @@ struct clg_kernel {
 
 extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferred first; ends with NULL */
 const struct clg_kernel *clg_kernel_find(const char *name);
-int clg_space_size(const struct clg_kernel *kernel);                         /* configurations          */
-void clg_space_get(const struct clg_kernel *kernel, int index, int *values); /* the index-th of them    */
-void clg_space_default(const struct clg_kernel *kernel, int *values);          /* of any device           */
+int clg_space_size(const struct clg_kernel *kernel);                          /* configurations          */
+void clg_space_get(const struct clg_kernel *kernel, int index, int *values);  /* the index-th of them    */
+void clg_space_default(const struct clg_kernel *kernel, int *values);         /* of any device           */
 void clg_space_start(const struct clg_kernel *kernel, bool cpu, int *values); /* of a kind of device     */
 /* Parse " BM=64 KT=32" over the values already there. */
 clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *text,

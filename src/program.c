@@ -34,7 +34,8 @@ static void pass_on(const clgaze_context *ctx, cl_program program, clgaze_log_le
 
     if (!ctx->log || level > ctx->log_level)
         return;
-    if (clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS && size > 1)
+    if (clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) == CL_SUCCESS &&
+        size > 1)
         text = clg_alloc(ctx, size + 1);
     if (text && clGetProgramBuildInfo(program, ctx->device.id, CL_PROGRAM_BUILD_LOG, size, text, NULL) == CL_SUCCESS)
         ctx->log(ctx->log_user, level, st, text);

@@ -8,9 +8,10 @@
 #include "harness.h"
 
 const char *const array_names[ARRAYS] = {
-    "q",        "k",        "v",       "q_gate",  "k_gate", "rope_inv_freq", "w_k",    "w_q",
-    "q_pooled", "k_pooled", "q_gated", "k_gated", "scores", "counts",        "blocks", "mask",
-    "indptr",   "indices",  "cu_seqlens_q",       "cu_seqlens_k",            "out",    "lse",
+    "q",      "k",        "v",        "q_gate",  "k_gate",       "rope_inv_freq", "w_k",
+    "w_q",    "q_pooled", "k_pooled", "q_gated", "k_gated",      "scores",        "counts",
+    "blocks", "mask",     "indptr",   "indices", "cu_seqlens_q", "cu_seqlens_k",  "out",
+    "lse",
 };
 
 _Static_assert(sizeof(clgaze_tensors) == ARRAYS * sizeof(clgaze_tensor), "enum array names every tensor");
@@ -362,7 +363,7 @@ void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const
 void case_want(struct test_case *c, clgaze_op op)
 {
     static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {clg_ref_pool, clg_ref_gate, clg_ref_score,
-                                                                           clg_ref_select, clg_ref_attend};
+                                                                            clg_ref_select, clg_ref_attend};
     clgaze_problem p = c->p;
     void *arrays[ARRAYS];
     struct clg_ref t;
@@ -412,9 +413,9 @@ void case_print(const struct test_case *c, struct clg_text *text)
     clg_put(text, "%s Hq %d Hk %d D %d bq %d bk %d%s%s batch %d Sq %d Sk %d", clgaze_dtype_name(p->dtype), p->q_heads,
             p->kv_heads, p->head_dim, p->block_q, p->block_k, p->causal ? " causal" : "", p->lse ? " lse" : "",
             c->n.batch, c->n.sq, c->n.sk);
-    clg_put(text, " rule %d value %g%s sink %d local %d last_rows %d min %d max %d width %d scope %d lists %d", p->rule,
-            p->value, p->values ? " and by head" : "", p->sink, p->local, p->last_rows, p->min_k, p->max_k_blocks,
-            c->width, p->scope, p->lists);
+    clg_put(text, " rule %d value %g%s sink %d local %d last_rows %d min %d max %d width %d scope %d lists %d",
+            p->rule, p->value, p->values ? " and by head" : "", p->sink, p->local, p->last_rows, p->min_k,
+            p->max_k_blocks, c->width, p->scope, p->lists);
     for (int s = 0; s < c->n.sequences; s++)
         clg_put(text, "%s%dx%d", s ? " " : " packed ", c->n.q[s], c->n.k[s]);
 }

@@ -78,7 +78,8 @@ cl_command_queue test_queue(void)
     cl_int err = CL_SUCCESS;
 
     if (!queue)
-        queue = clCreateCommandQueue(clgaze_context_cl(test_context()), clgaze_context_device(test_context()), 0, &err);
+        queue =
+            clCreateCommandQueue(clgaze_context_cl(test_context()), clgaze_context_device(test_context()), 0, &err);
     assert_int_equal(err, CL_SUCCESS);
     return queue;
 }

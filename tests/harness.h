@@ -111,7 +111,7 @@ struct test_case {
     double slack;           /* of tolerances, where f32 itself is less exact; 0: 1  */
     double error;           /* greatest share of an allowed error so far            */
     struct rng rng;
-    char why[768];          /* what was wrong                                       */
+    char why[768]; /* what was wrong                                       */
 };
 
 /* Random inputs of `op`, and what ref/ makes of them; tweak may change the inputs between. */

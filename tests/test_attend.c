@@ -251,8 +251,8 @@ static void widths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(block_sizes), cmocka_unit_test(head_sizes), cmocka_unit_test(dtypes),
-        cmocka_unit_test(list_forms),  cmocka_unit_test(not_causal), cmocka_unit_test(packed),
+        cmocka_unit_test(block_sizes), cmocka_unit_test(head_sizes),  cmocka_unit_test(dtypes),
+        cmocka_unit_test(list_forms),  cmocka_unit_test(not_causal),  cmocka_unit_test(packed),
         cmocka_unit_test(own_scale),   cmocka_unit_test(hard_logits), cmocka_unit_test(odd_lists),
         cmocka_unit_test(wild_csr),    cmocka_unit_test(widths),
     };

@@ -157,10 +157,9 @@ static void whole_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(single_form),   cmocka_unit_test(no_rope),
-        cmocka_unit_test(double_form),   cmocka_unit_test(sizes_at_the_limits),
-        cmocka_unit_test(weight_dtypes), cmocka_unit_test(packed),
-        cmocka_unit_test(far_positions), cmocka_unit_test(whole_blocks),
+        cmocka_unit_test(single_form),         cmocka_unit_test(no_rope),       cmocka_unit_test(double_form),
+        cmocka_unit_test(sizes_at_the_limits), cmocka_unit_test(weight_dtypes), cmocka_unit_test(packed),
+        cmocka_unit_test(far_positions),       cmocka_unit_test(whole_blocks),
     };
 
     return TEST_MAIN(tests);

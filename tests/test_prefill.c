@@ -5,11 +5,8 @@
 #include "harness.h"
 
 static const struct shape shapes[] = {
-    {.batch = 1, .sq = 1, .sk = 1},
-    {.batch = 2, .sq = 33, .sk = 33},
-    {.batch = 1, .sq = 130, .sk = 130},
-    {.batch = 1, .sq = 17, .sk = 101},
-    {.batch = 1, .sq = 40, .sk = 9},
+    {.batch = 1, .sq = 1, .sk = 1},    {.batch = 2, .sq = 33, .sk = 33}, {.batch = 1, .sq = 130, .sk = 130},
+    {.batch = 1, .sq = 17, .sk = 101}, {.batch = 1, .sq = 40, .sk = 9},
 };
 
 static const struct shape several[] = {
