@@ -142,20 +142,21 @@ static int make_workspace(struct work *w)
 
 /* ---- lists at random ---- */
 
+/* The buffers come first: what the device refuses is not made on the host. */
 static int make_lists(struct work *w, const struct row *row, clgaze_tensors *t)
 {
-    int64_t h = w->o->heads, rows = w->rows;
-    size_t n = (size_t)(h * rows);
+    int64_t h = w->o->heads, rows = w->rows, width = lists_count(row->density, w->rows - 1);
+    size_t n = (size_t)(h * rows) * sizeof(int32_t);
     int code;
 
+    if ((code = make(w, &t->counts, "counts", CLGAZE_I32, 3, (int64_t[]){1, h, rows})) ||
+        (code = make(w, &t->blocks, "blocks", CLGAZE_I32, 4, (int64_t[]){1, h, rows, width})))
+        return code;
     if (lists_make(&w->lists, w->o->heads, w->rows, row->density, SEED_LISTS))
         return fail(EXIT_INPUT, "host memory ran out");
-    (void)((code = make(w, &t->counts, "counts", CLGAZE_I32, 3, (int64_t[]){1, h, rows})) ||
-           (code = make(w, &t->blocks, "blocks", CLGAZE_I32, 4, (int64_t[]){1, h, rows, w->lists.width})) ||
-           (code = bench_write(w->b, t->counts.buffer, w->lists.counts, n * sizeof(int32_t))) ||
-           (code =
-                bench_write(w->b, t->blocks.buffer, w->lists.blocks, n * (size_t)w->lists.width * sizeof(int32_t))));
-    return code;
+    if ((code = bench_write(w->b, t->counts.buffer, w->lists.counts, n)))
+        return code;
+    return bench_write(w->b, t->blocks.buffer, w->lists.blocks, n * (size_t)width);
 }
 
 /* ---- lists by the gate ---- */

@@ -66,7 +66,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_q + BM - 1) / BM;
     const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / max(tiles, 1), part = last % max(tiles, 1), h = get_group_id(1), s = get_group_id(2);
+    const int i = last / max(tiles, 1), part = last - i * max(tiles, 1), h = get_group_id(1), s = get_group_id(2);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
     const int t0 = i * block_q + part * BM;
@@ -94,7 +94,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
 
     for (int step = 0; step < n * steps; step++) {
         const int entry = step / steps, block = LISTED ? blocks[blocks_at + (ulong)list_row * width + entry] : entry;
-        const int c0 = step % steps * BN;
+        const int c0 = (step - entry * steps) * BN;
         const int known = block >= 0 && block < nk;
         const int key = known ? block * block_k + c0 : 0;
         const int n_k = known ? max(min(min(block_k - c0, BN), at.sk - key), 0) : 0;

@@ -45,7 +45,8 @@ __kernel void score(__global const float *q, ulong q_at, __global const float *k
                     int rows, int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale)
 {
     const int tiles = max((cols + CN - 1) / CN, 1);
-    const int i0 = (int)(get_global_id(0) / tiles) * RM, j0 = (int)(get_global_id(0) % tiles) * CN;
+    const int item = get_global_id(0), tile_row = item / tiles;
+    const int i0 = tile_row * RM, j0 = (item - tile_row * tiles) * CN;
     const int h = get_global_id(1), s = get_global_id(2);
 
     if (s < sequences && j0 < cols) {

@@ -350,6 +350,25 @@ static void table_shows_every_row(void **state)
     assert_string_equal(r.err, "");
 }
 
+/* More memory than any device has: the row says so, and the others follow. */
+static void too_large_rows_are_left_out(void **state)
+{
+    static struct outcome r;
+
+    (void)state;
+    run_bench("--json - --seq 16777216,64 --heads 1024 --head-dim 256 --density 1 --min-time 0 --block 64", &r);
+    assert_int_equal(r.code, 0);
+    cJSON *json = parse(r.out);
+    const cJSON *rows = member(json, "rows"), *large = cJSON_GetArrayItem(rows, 0);
+
+    assert_int_equal(cJSON_GetArraySize(rows), 2);
+    assert_string_equal(member(large, "status")->valuestring, "refused");
+    assert_non_null(strstr(member(large, "note")->valuestring, "MB"));
+    assert_true(cJSON_IsNull(member(large, "ms")) && cJSON_IsNull(member(large, "speedup")));
+    assert_string_equal(member(cJSON_GetArrayItem(rows, 1), "status")->valuestring, "ok");
+    cJSON_Delete(json);
+}
+
 static void one_sentence(const char *arguments, int code)
 {
     static struct outcome r;
@@ -421,12 +440,12 @@ static void bad_kernels_and_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(median_of_odd_and_even),  cmocka_unit_test(digits_are_significant),
-        cmocka_unit_test(numbers_look_normal),     cmocka_unit_test(numbers_round_as_formats_say),
-        cmocka_unit_test(lists_are_as_promised),   cmocka_unit_test(lists_are_random_and_even),
-        cmocka_unit_test(json_is_one_value),       cmocka_unit_test(csv_has_the_same_numbers),
-        cmocka_unit_test(table_shows_every_row),   cmocka_unit_test(bad_options_exit_2),
-        cmocka_unit_test(bad_kernels_and_devices),
+        cmocka_unit_test(median_of_odd_and_even), cmocka_unit_test(digits_are_significant),
+        cmocka_unit_test(numbers_look_normal),    cmocka_unit_test(numbers_round_as_formats_say),
+        cmocka_unit_test(lists_are_as_promised),  cmocka_unit_test(lists_are_random_and_even),
+        cmocka_unit_test(json_is_one_value),      cmocka_unit_test(csv_has_the_same_numbers),
+        cmocka_unit_test(table_shows_every_row),  cmocka_unit_test(too_large_rows_are_left_out),
+        cmocka_unit_test(bad_options_exit_2),     cmocka_unit_test(bad_kernels_and_devices),
     };
 
     return TEST_MAIN(tests);

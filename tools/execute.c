@@ -118,7 +118,7 @@ static int put(struct run *r, int row, const st_tensor *t, cl_mem_flags flags)
 {
     cl_int err;
     clgaze_dtype dtype = CLGAZE_F32;
-    char nothing[8] = {0}; /* a buffer cannot be empty, a list of indices can */
+    char nothing[8] = {0};
     size_t bytes = t->bytes ? t->bytes : sizeof nothing;
     void *data = t->bytes ? (void *)t->data : nothing;
     library_dtype(t->dtype, &dtype);
@@ -129,6 +129,8 @@ static int put(struct run *r, int row, const st_tensor *t, cl_mem_flags flags)
                     t->name);
     clgaze_tensor *to = (clgaze_tensor *)(void *)((char *)&r->tensors + tensor_rows[row].offset);
     *to = clgaze_tensor_compact(r->buffers[row], 0, dtype, t->rank, t->shape);
+    if (!t->bytes) /* rows without any block: a buffer cannot be empty, indices can */
+        to->shape[0] = 1;
     return 0;
 }
 
