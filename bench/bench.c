@@ -47,7 +47,7 @@ static void read_names(struct bench *b)
 {
     cl_platform_id platform = NULL;
 
-    clGetDeviceInfo(b->id, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
+    clGetDeviceInfo(b->id, CL_DEVICE_PLATFORM, sizeof(cl_platform_id), &platform, NULL);
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof b->platform - 1, b->platform, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_VENDOR, sizeof b->vendor - 1, b->vendor, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_NAME, sizeof b->name - 1, b->name, NULL);
@@ -192,34 +192,40 @@ static int end_ms(struct bench *b, cl_event event, double *ms)
     return code;
 }
 
-/* Run `rounds` rounds without a pause, so that the device never waits for us.
- * A step takes from the end of the step before it to its own end; the end of a
- * small write stands before the first. */
-static int run_batch(struct bench *b, const struct step *steps, int n, int rounds, double *ms)
+/* Enqueue `total` steps in turn, an event each after the first event, which is
+ * the end of a small write; wait for all. */
+static int enqueue_batch(struct bench *b, const struct step *steps, int n, int total, cl_event *done)
 {
     static const cl_uint zero;
-    int events = 0, total = rounds * n;
-    cl_event *done = calloc((size_t)total + 1, sizeof(cl_event));
-    double before = 0, end;
-    int code = done ? 0 : fail(EXIT_INPUT, "host memory ran out");
+    int code =
+        bench_cl(b, clEnqueueWriteBuffer(b->queue, b->anchor, CL_FALSE, 0, sizeof zero, &zero, 0, NULL, &done[0]),
+                 "clEnqueueWriteBuffer");
 
-    if (!code)
-        code = bench_cl(b, clEnqueueWriteBuffer(b->queue, b->anchor, CL_FALSE, 0, sizeof zero, &zero, 0, NULL, done),
-                        "clEnqueueWriteBuffer");
-    while (events < total && !code) {
-        code = enqueue(b, &steps[events % n], &done[events + 1]);
-        events++;
-    }
+    for (int i = 0; i < total && !code; i++)
+        code = enqueue(b, &steps[i % n], &done[i + 1]);
     int late = bench_cl(b, clFinish(b->queue), "clFinish");
-    code = code ? code : late;
-    for (int i = 0; i <= total && !code; i++) {
-        if ((code = end_ms(b, done[i], &end)))
-            break;
-        if (i > 0)
-            ms[i - 1] = end - before;
+    return code ? code : late;
+}
+
+/* Run `rounds` rounds without a pause, so that the device never waits for us.
+ * A step takes from the end of what was before it to its own end. */
+static int run_batch(struct bench *b, const struct step *steps, int n, int rounds, double *ms)
+{
+    int total = rounds * n, code;
+    cl_event *done = calloc((size_t)total + 1, sizeof(cl_event));
+    double before = 0, end = 0;
+
+    if (!done)
+        return fail(EXIT_INPUT, "host memory ran out");
+    code = enqueue_batch(b, steps, n, total, done);
+    if (!code)
+        code = end_ms(b, done[0], &before);
+    for (int i = 0; i < total && !code; i++) {
+        code = end_ms(b, done[i + 1], &end);
+        ms[i] = end - before;
         before = end;
     }
-    for (int i = 0; i <= total && done; i++)
+    for (int i = 0; i <= total; i++)
         if (done[i])
             clReleaseEvent(done[i]);
     free(done);

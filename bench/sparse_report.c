@@ -82,27 +82,27 @@ enum kind { INT, REAL, TEXT };
 
 static const struct field {
     const char *name;
-    enum kind kind;
     size_t offset;
+    enum kind kind;
     bool result; /* null where the row was not measured */
 } fields[] = {
 #define AT(field) offsetof(struct row, field)
-    {"density", REAL, AT(density), false},
-    {"kept", REAL, AT(kept), true},
-    {"kernel", TEXT, AT(kernel), false},
-    {"ms", REAL, AT(ms.median), true},
-    {"ms_min", REAL, AT(ms.min), true},
-    {"ms_max", REAL, AT(ms.max), true},
-    {"gflops", REAL, AT(gflops), true},
-    {"dense_ms", REAL, AT(dense.median), true},
-    {"dense_ms_min", REAL, AT(dense.min), true},
-    {"dense_ms_max", REAL, AT(dense.max), true},
-    {"dense_gflops", REAL, AT(dense_gflops), true},
-    {"dense_kernel", TEXT, AT(dense_kernel), false},
-    {"speedup", REAL, AT(speedup), true},
-    {"ideal_share", REAL, AT(ideal), true},
-    {"rounds", INT, AT(rounds), true},
-    {"note", TEXT, AT(note), false},
+    {"density", AT(density), REAL, false},
+    {"kept", AT(kept), REAL, true},
+    {"kernel", AT(kernel), TEXT, false},
+    {"ms", AT(ms.median), REAL, true},
+    {"ms_min", AT(ms.min), REAL, true},
+    {"ms_max", AT(ms.max), REAL, true},
+    {"gflops", AT(gflops), REAL, true},
+    {"dense_ms", AT(dense.median), REAL, true},
+    {"dense_ms_min", AT(dense.min), REAL, true},
+    {"dense_ms_max", AT(dense.max), REAL, true},
+    {"dense_gflops", AT(dense_gflops), REAL, true},
+    {"dense_kernel", AT(dense_kernel), TEXT, false},
+    {"speedup", AT(speedup), REAL, true},
+    {"ideal_share", AT(ideal), REAL, true},
+    {"rounds", AT(rounds), INT, true},
+    {"note", AT(note), TEXT, false},
 #undef AT
 };
 

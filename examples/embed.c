@@ -84,7 +84,7 @@ int main(void)
     clgaze_plan_free(plan);
     clgaze_context_free(gaze);
     cl_mem mems[] = {q, k, v, w_k, out, workspace};
-    for (size_t i = 0; i < sizeof mems / sizeof *mems; i++)
+    for (size_t i = 0; i < sizeof mems / sizeof(cl_mem); i++)
         if (mems[i])
             clReleaseMemObject(mems[i]);
     clReleaseEvent(ready), clReleaseEvent(done);

@@ -52,7 +52,7 @@ static int open_device(struct run *run, const char *device, struct result *resul
     cl_device_id id = clgaze_context_device(run->ctx);
     clGetDeviceInfo(id, CL_DEVICE_NAME, sizeof name - 1, name, NULL);
     clGetDeviceInfo(id, CL_DRIVER_VERSION, sizeof result->driver - 1, result->driver, NULL);
-    clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
+    clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof(cl_platform_id), &platform, NULL);
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof platform_name - 1, platform_name, NULL);
     snprintf(result->device, sizeof result->device, "%s (%s)", name, platform_name);
     run->queue = clCreateCommandQueue(clgaze_context_cl(run->ctx), id, CL_QUEUE_PROFILING_ENABLE, &err);
@@ -93,18 +93,19 @@ static int make(struct run *run, clgaze_tensor *t, clgaze_dtype dtype, int rank,
                 const void *data)
 {
     size_t bytes = clgaze_dtype_size(dtype);
-    cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
     cl_int err;
 
     for (int i = 0; i < rank; i++)
         bytes *= (size_t)shape[i];
-    /* OpenCL copies from the pointer and does not write to it. */
-    cl_mem mem = clCreateBuffer(clgaze_context_cl(run->ctx), flags, bytes, (void *)(uintptr_t)data, &err);
+    cl_mem mem = clCreateBuffer(clgaze_context_cl(run->ctx), CL_MEM_READ_WRITE, bytes, NULL, &err);
     if (err != CL_SUCCESS)
         return try_cl(err, "clCreateBuffer");
     run->mem[run->mems++] = mem;
     *t = clgaze_tensor_compact(mem, 0, dtype, rank, shape);
-    return 0;
+    if (!data)
+        return 0;
+    return try_cl(clEnqueueWriteBuffer(run->queue, mem, CL_TRUE, 0, bytes, data, 0, NULL, NULL),
+                  "clEnqueueWriteBuffer");
 }
 
 static int make_inputs(struct run *run, const struct layer *layer, clgaze_tensors *t)
@@ -209,9 +210,12 @@ static int ascending(const void *a, const void *b)
 /* One round to warm up, then `repeat` of which the medians count. */
 static int run_rounds(struct run *run, int repeat, double ms[STAGES])
 {
-    double *all = malloc((size_t)repeat * STAGES * sizeof *all), one[STAGES];
-    int code = all ? round_of(run, one) : fail(EXIT_INPUT, "host memory ran out");
+    double one[STAGES], *all = malloc((size_t)repeat * STAGES * sizeof *all);
+    int code;
 
+    if (!all)
+        return fail(EXIT_INPUT, "host memory ran out");
+    code = round_of(run, one);
     for (int n = 0; n < repeat && !code; n++) {
         code = round_of(run, one);
         for (int i = 0; i < STAGES && !code; i++)

@@ -122,22 +122,35 @@ static const char *unfit(const struct clg_kernel *kernel, const clgaze_problem *
     return kernel->fits ? kernel->fits(&test_context()->device, p, values) : NULL;
 }
 
+/* Problems that compile alike share their random configurations: compiling is what takes time. */
+static struct rng configuration_rng(const clgaze_problem *p, const struct clg_kernel *kernel, const int *values)
+{
+    char text[512] = "";
+    struct clg_text print = {text, sizeof text, 0};
+
+    if (kernel->define)
+        kernel->define(p, values, &print);
+    return seeded(clg_hash(clg_hash(CLG_HASH_SEED, text, strlen(text)), kernel->name, strlen(kernel->name)));
+}
+
 /* The default configuration, then random ones that fit; each only once. */
 static void run_kernel(clgaze_op op, const clgaze_problem *p, const struct clg_kernel *kernel,
-                       struct test_case *cases, int n, struct rng *r)
+                       struct test_case *cases, int n)
 {
+    struct rng r;
     int values[CLG_MAX_PARAMS] = {0}, first[CLG_MAX_PARAMS] = {0}, left = random_configurations();
     const char *reason;
 
     clg_space_default(kernel, values);
     memcpy(first, values, sizeof first);
+    r = configuration_rng(p, kernel, values);
     reason = unfit(kernel, p, values);
     if (reason)
         pass_over(kernel->name, reason);
     else
         run_values(op, p, kernel, values, cases, n);
     for (int tries = 0; kernel->space && left > 0 && tries < 24; tries++) {
-        clg_space_get(kernel, (int)below(r, (uint32_t)clg_space_size(kernel)), values);
+        clg_space_get(kernel, (int)below(&r, (uint32_t)clg_space_size(kernel)), values);
         if (memcmp(values, first, sizeof first) == 0)
             continue;
         reason = unfit(kernel, p, values);
@@ -193,13 +206,12 @@ static bool has_own_test(const struct clg_kernel *kernel)
 void check_op(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak)
 {
     struct test_case *cases = new_cases(n);
-    struct rng r = seeded((uint64_t)done.problems);
     clgaze_problem q = *p;
     int made = make_cases(op, &q, shapes, n, tweak, cases), kernels = 0;
 
     for (int i = 0; made && clg_kernels[i]; i++)
         if (strcmp(clg_kernels[i]->op, op_names[op]) == 0 && !has_own_test(clg_kernels[i])) {
-            run_kernel(op, &q, clg_kernels[i], cases, made, &r);
+            run_kernel(op, &q, clg_kernels[i], cases, made);
             kernels++;
         }
     if (made)
