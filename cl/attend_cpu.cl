@@ -46,7 +46,6 @@
 
 #define NR      (VEC * NV)
 #define PANELS  (BM / NR)
-#define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for each MR channels of work */
 #define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for MR channels of work */
 #define SMALL   -1e30f                  /* finite: fast-math knows no infinity */
 #define LN2     0.6931471805599453f
@@ -115,8 +114,8 @@ static inline void dot_tile(const float *a, const float *b, float *to)
             STORE_VEC(sum[r][v], to + r * NR + v * VEC);
 }
 
-/* `to` [MR][NR]: to * fade + sum over c of a[c][x + r] * b[c][NR]. */
-static inline void add_tile(const float *a, const float *b, const float *fade, float *to)
+/* `to` [MR][NR]: to * fade + sum over c < keys of a[c][x + r] * b[c][NR]. */
+static inline void add_tile(const float *a, const float *b, int keys, const float *fade, float *to)
 {
     vec sum[MR][NV];
 
@@ -125,7 +124,7 @@ static inline void add_tile(const float *a, const float *b, const float *fade, f
 #pragma unroll
         for (int v = 0; v < NV; v++)
             sum[r][v] = LOAD_VEC(to + r * NR + v * VEC) * LOAD_VEC(fade + v * VEC);
-    for (int c = 0; c < KT; c++) {
+    for (int c = 0; c < keys; c++) {
 #pragma unroll
         for (int r = 0; r < MR; r++)
 #pragma unroll
@@ -139,15 +138,21 @@ static inline void add_tile(const float *a, const float *b, const float *fade, f
             STORE_VEC(sum[r][v], to + r * NR + v * VEC);
 }
 
-/* Copy `n` rows of K or V into the tile, the rest zero. */
+/* Copy `n` rows of K or V into the tile, zeros up to a whole micro-tile. */
 static inline void load_tile(__global const elem *from, ulong stride, int n, float *tile)
 {
     for (int c = 0; c < n; c++)
         for (int x = 0; x < D; x += 8)
             vstore8(LOAD8(from, (ulong)c * stride + x), 0, tile + c * D + x);
-    for (int c = n; c < KT; c++)
+    for (int c = n; c % MR; c++)
         for (int x = 0; x < D; x += 8)
             vstore8((float8)(0.0f), 0, tile + c * D + x);
+}
+
+/* The least multiple of MR that is not below n, or 0. */
+static inline int whole_tiles(int n)
+{
+    return n <= 0 ? 0 : (n + MR - 1) & -MR;
 }
 
 static inline void fetch_rows(__global const elem *from, ulong stride, int n)
@@ -213,18 +218,18 @@ static inline void store_rows(const float *from, const float *m, const float *l,
     }
 }
 
-/* Softmax step of one panel: scores to weights; m, l and fade per query. */
-static inline void soften(float *s, float scale, float *m, float *l, float *fade)
+/* Softmax step of one panel: scores of `keys` keys to weights; m, l and fade per query. */
+static inline void soften(float *s, int keys, float scale, float *m, float *l, float *fade)
 {
 #pragma unroll
     for (int v = 0; v < NV; v++) {
         const vec old = LOAD_VEC(m + v * VEC);
         vec high = (vec)(SMALL), sum = (vec)(0.0f), f;
 
-        for (int c = 0; c < KT; c++)
+        for (int c = 0; c < keys; c++)
             high = fmax(high, LOAD_VEC(s + c * NR + v * VEC));
         high = fmax(old, high * scale);
-        for (int c = 0; c < KT; c++) {
+        for (int c = 0; c < keys; c++) {
             const vec e = exp2_neg(fma(LOAD_VEC(s + c * NR + v * VEC), (vec)(scale), -high));
 
             sum += e;
@@ -237,11 +242,11 @@ static inline void soften(float *s, float scale, float *m, float *l, float *fade
     }
 }
 
-/* Scores of keys that a query may not see; `keys` of the tile are valid and
+/* Scores of keys that a query may not see; of `seen` keys `keys` are valid and
  * lane 0 sees those below `limit`, each further lane one more. */
-static inline void hide(float *s, int keys, int limit)
+static inline void hide(float *s, int seen, int keys, int limit)
 {
-    for (int c = 0; c < KT; c++)
+    for (int c = 0; c < seen; c++)
 #pragma unroll
         for (int v = 0; v < NV; v++) {
             const ivec last = CAUSAL ? min(LANES + (limit + v * VEC), (ivec)(keys)) : (ivec)(keys);
@@ -303,27 +308,31 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
                 const int next = c0 + KT < end ? key + KT : then * block_k;
                 const int n_next = next < 0 || next >= at.sk ? 0 : min(KT, at.sk - next);
                 const int n_above = above && c0 + KT >= end ? min(BM, t0) : 0;
+                int seen[PANELS]; /* keys that any query of the panel sees, in whole micro-tiles */
 
                 if (CAUSAL && limit + n_q - 1 <= 0)
                     break; /* no row sees these keys */
+                for (int p = 0; p < PANELS; p++)
+                    seen[p] = whole_tiles(CAUSAL ? min(n_k, limit + (p + 1) * NR - 1) : n_k);
                 load_tile(from_k + (ulong)key * k_at.z, k_at.z, n_k, tile);
                 for (int c = 0; c < KT; c += MR) {
                     fetch_rows(from_k + (ulong)(next + c) * k_at.z, k_at.z, clamp(n_next - c, 0, MR));
                     fetch_rows(from_q - (ulong)(n_above - c) * q_at.z, q_at.z, clamp(n_above - c, 0, MR));
                     for (int p = 0; p < PANELS; p++)
-                        dot_tile(tile + c * D, qt + p * D * NR, st + (p * KT + c) * NR);
+                        if (c < seen[p])
+                            dot_tile(tile + c * D, qt + p * D * NR, st + (p * KT + c) * NR);
                 }
                 load_tile(from_v + (ulong)key * v_at.z, v_at.z, n_k, tile);
                 for (int p = 0; p < PANELS; p++) {
-                    if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < KT)
-                        hide(st + p * KT * NR, n_k, limit + p * NR);
-                    soften(st + p * KT * NR, scale, m + p * NR, l + p * NR, fade + p * NR);
+                    if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < seen[p])
+                        hide(st + p * KT * NR, seen[p], n_k, limit + p * NR);
+                    soften(st + p * KT * NR, seen[p], scale, m + p * NR, l + p * NR, fade + p * NR);
                 }
                 for (int x = 0, c = 0; x < D; x += MR, c += FETCHED) {
                     fetch_rows(from_v + (ulong)(next + c) * v_at.z, v_at.z, clamp(n_next - c, 0, FETCHED));
                     fetch_rows(to + (ulong)c * out_at.z, out_at.z, n_above ? clamp(n_q - c, 0, FETCHED) : 0);
                     for (int p = 0; p < PANELS; p++)
-                        add_tile(tile + x, st + p * KT * NR, fade + p * NR, ot + (p * D + x) * NR);
+                        add_tile(tile + x, st + p * KT * NR, seen[p], fade + p * NR, ot + (p * D + x) * NR);
                 }
             }
         }
