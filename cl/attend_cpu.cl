@@ -47,7 +47,7 @@
 #define NR      (VEC * NV)
 #define PANELS  (BM / NR)
 #define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for MR channels of work */
-#define SMALL   -1e30f                  /* finite: fast-math knows no infinity */
+#define SMALL   -0x1p100f               /* finite: fast-math knows no infinity; exact times a scale */
 #define LN2     0.6931471805599453f
 
 /* Ask for a cache line ahead of its use; a hint that may do nothing. */

@@ -67,6 +67,7 @@ struct clg_device {
     cl_device_id id;
     bool cpu, pocl, rusticl;
     size_t local_bytes, max_group, max_item[3], max_alloc, compute_units, float_width;
+    int nv_arch; /* NVIDIA's compute capability, 90 for 9.0; 0: another vendor */
     const char *options; /* what every kernel is compiled with here */
     char platform[128], platform_version[128], vendor[128], name[128], driver[64];
 };
@@ -121,6 +122,8 @@ struct clg_kernel {
     const char *const *sources;    /* names under cl/, joined in this order         */
     const char *const *entries;    /* kernel functions, ends with NULL              */
     const char *options;           /* compiler options beside the -D                */
+    /* Make of a built program the one to use; NULL: it is that. */
+    clgaze_status (*rework)(clgaze_context *ctx, const char *options, cl_program *program);
     /* The problem as the tuner's key: "f16 d128 b64 g4". */
     void (*key)(const clgaze_problem *p, struct clg_text *text);
     /* The -D values that come from the problem (those of the space are added). */
@@ -169,6 +172,10 @@ void clg_program_drop_all(clgaze_context *ctx);
 bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, const char *options);
 void clg_bincache_save(clgaze_context *ctx, uint64_t key, cl_program program);
 clgaze_status clg_bincache_open(clgaze_context *ctx, const char *dir); /* sets ctx->cache_dir */
+
+/* ptx.c: open the instructions that a kernel holds as comments of PTX. */
+clgaze_status clg_ptx_rework(clgaze_context *ctx, const char *options, cl_program *program);
+char *clg_ptx_open(const clgaze_context *ctx, const char *ptx);
 
 struct clg_source {
     const char *name;

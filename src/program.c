@@ -80,6 +80,8 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
     if (err == CL_BUILD_PROGRAM_FAILURE)
         TRY(report_build(ctx, kernel, options, program));
     TRY_CL(err);
+    if (kernel->rework)
+        TRY(kernel->rework(ctx, options, &program));
     pass_on(ctx, program, CLGAZE_LOG_DEBUG, CLGAZE_OK);
     *result = program;
     program = NULL;
