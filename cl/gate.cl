@@ -27,6 +27,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
     const int from_heads = heads / max(share, 1), steps = i0 < rows ? k / STEP : 0;
     __global const float *from = x + x_at + (ulong)(h / max(share, 1)) * k;
     const ulong matrix = w_at + (ulong)h * k * DG;
+    const int whole_x = WHOLE(from), whole_y = WHOLE(y + y_at);
     float4 sum[TM * TN / 4];
 
 #pragma unroll
@@ -40,7 +41,8 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
             const int2 along = load_along(e), across = load_across(e);
 
             if (step < steps && LOADING(e)) {
-                p[e] = vload4(0, from + (ulong)min(i0 + along.x, rows - 1) * from_heads * k + step * STEP + along.y);
+                p[e] = load4(from + (ulong)min(i0 + along.x, rows - 1) * from_heads * k + step * STEP + along.y,
+                             whole_x);
                 q[e] = LOAD4(w, matrix + (ulong)(step * STEP + across.y) * DG + min(c0 + across.x, DG - 4));
             }
         }
@@ -62,7 +64,8 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
 #pragma unroll
             for (int c = 0; c < TN / 4; c++)
                 if (c0 + sum_col(c * 4) < DG)
-                    vstore4(sum[r * (TN / 4) + c], 0, y + y_at + ((ulong)i * heads + h) * DG + c0 + sum_col(c * 4));
+                    store4(sum[r * (TN / 4) + c], y + y_at + ((ulong)i * heads + h) * DG + c0 + sum_col(c * 4),
+                           whole_y);
         }
     }
 }

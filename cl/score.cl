@@ -31,6 +31,8 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
     __global const float *from_q = q + q_at + ((ulong)(at.batch * rows + at.row0) * heads + h) * DG;
     __global const float *from_k =
         k + k_at + ((ulong)(at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
+    const int whole_q = WHOLE(from_q), whole_k = WHOLE(from_k),
+              whole_to = WHOLE(scores + scores_at) & (cols % 4 == 0);
     float4 sum[TM * TN / 4];
 
 #pragma unroll
@@ -44,8 +46,8 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
             const int2 to = load_along(e);
 
             if (step < steps && LOADING(e)) {
-                x[e] = vload4(0, from_q + (ulong)min(i0 + to.x, n - 1) * heads * DG + step * STEP + to.y);
-                y[e] = vload4(0, from_k + (ulong)min(j0 + to.x, most - 1) * k_heads * DG + step * STEP + to.y);
+                x[e] = load4(from_q + (ulong)min(i0 + to.x, n - 1) * heads * DG + step * STEP + to.y, whole_q);
+                y[e] = load4(from_k + (ulong)min(j0 + to.x, most - 1) * k_heads * DG + step * STEP + to.y, whole_k);
             }
         }
         if (step > 0)
@@ -67,14 +69,19 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
 #pragma unroll
             for (int c = 0; c < TN / 4; c++) {
                 const float4 x = sum[r * (TN / 4) + c] * scale;
-                const float e[4] = {x.x, x.y, x.z, x.w};
+                const int j = j0 + sum_col(c * 4);
+                const float4 y = (float4)(j < see ? x.x : NEG_INF, j + 1 < see ? x.y : NEG_INF,
+                                          j + 2 < see ? x.z : NEG_INF, j + 3 < see ? x.w : NEG_INF);
 
-#pragma unroll
-                for (int d = 0; d < 4; d++) {
-                    const int j = j0 + sum_col(c * 4 + d);
-
+                if (j + 4 <= cols) {
+                    store4(y, to + j, whole_to);
+                } else {
                     if (j < cols)
-                        to[j] = j < see ? e[d] : NEG_INF;
+                        to[j] = y.x;
+                    if (j + 1 < cols)
+                        to[j + 1] = y.y;
+                    if (j + 2 < cols)
+                        to[j + 2] = y.z;
                 }
             }
         }

@@ -51,6 +51,23 @@ static inline int2 load_across(int i)
     return (int2)(x % (TILE / 4) * 4, x / (TILE / 4));
 }
 
+/* Compilers split vload4 and vstore4, which may be given any address, into
+ * single moves on some GPUs: one move of 16 bytes where the address allows. */
+#define WHOLE(p) (((ulong)(p)&15) == 0)
+
+static inline float4 load4(__global const float *p, int whole)
+{
+    return whole ? *(__global const float4 *)p : vload4(0, p);
+}
+
+static inline void store4(float4 x, __global float *p, int whole)
+{
+    if (whole)
+        *(__global float4 *)p = x;
+    else
+        vstore4(x, 0, p);
+}
+
 #define LOADING(i) (LOADS > 0 || (int)get_local_id(0) < TILE * STEP / 4)
 #define EACH_LOAD  (LOADS > 0 ? LOADS : 1)
 
@@ -65,7 +82,7 @@ static inline void store_along(float4 x, int2 at, __local float *to)
 
 static inline void store_across(float4 x, int2 at, __local float *to)
 {
-    vstore4(x, 0, to + at.y * PITCH + at.x);
+    *(__local float4 *)(to + at.y * PITCH + at.x) = x;
 }
 
 /* sums += a^T b over one step. */
@@ -77,10 +94,10 @@ static inline void multiply(__local const float *a, __local const float *b, floa
 
 #pragma unroll
         for (int c = 0; c < TN / 4; c++)
-            y[c] = vload4(0, b + k * PITCH + sum_col(c * 4));
+            y[c] = *(__local const float4 *)(b + k * PITCH + sum_col(c * 4));
 #pragma unroll
         for (int r = 0; r < TM / 4; r++) {
-            const float4 x = vload4(0, a + k * PITCH + sum_row(r * 4));
+            const float4 x = *(__local const float4 *)(a + k * PITCH + sum_row(r * 4));
 
 #pragma unroll
             for (int c = 0; c < TN / 4; c++) {

@@ -57,8 +57,11 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
     const cl_float scale = p->rope_scale;
+    const cl_int span = run->plan->ctx->device.cpu ? s->heads : 4; /* a CPU saves sines, a GPU waits for memory */
     const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const size_t spans = (size_t)((s->heads + span - 1) / span);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences * spans};
+    const size_t local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x->buffer),
                                    CLG_ARG(x_at),
                                    CLG_ARG(s->y->buffer),
@@ -75,6 +78,7 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
                                    CLG_ARG(pairs),
                                    CLG_ARG(s->which),
                                    CLG_ARG(s->block),
+                                   CLG_ARG(span),
                                    CLG_ARG(scale)};
 
     return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
