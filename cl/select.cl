@@ -198,7 +198,7 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
     const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
-    const int live = s < sequences && i < nq && at.row0 + i < rows;
+    const int live = s < sequences && i < nq && at.row0 + i < rows, dense = live && i >= nq - last_rows;
     const ulong row = live ? ((ulong)at.batch * heads + h) * rows + at.row0 + i : 0;
     __global const float *x = scores + scores_at + row * cols;
     __global int *list = blocks + blocks_at + row * width;
@@ -228,7 +228,7 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
         BARRIER;
         k = b.over;
     }
-    k = bound_count(k, i >= nq - last_rows, min_k, max_k, f.visible);
+    k = bound_count(k, dense, min_k, max_k, f.visible);
     lift = RULE != 4 && (b.forced > 0 || k > width);
     /* Pass -1: how many blocks top_p needs.  Pass 0: what the rule chooses.  Pass 1, where something is forced or
      * the list is too narrow: that again with the forced blocks on top.  One loop, since PoCL 3.1 breaks on a second
@@ -239,7 +239,7 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
         find_top(x, n, pass > 0 ? min(b.forced + b.chosen_free, width) : k, pass < 0 ? max(bound, 1ul) : 0ul, high,
                  merged, f, pass > 0, &b);
         if (pass < 0) {
-            k = bound_count(total ? (int)b.taken + b.ties : 1, i >= nq - last_rows, min_k, max_k, f.visible);
+            k = bound_count(total ? (int)b.taken + b.ties : 1, dense, min_k, max_k, f.visible);
             lift = b.forced > 0 || k > width;
         }
         count_stretches(x, from, to, f, pass > 0, &b);

@@ -78,6 +78,7 @@ static const struct {
     const char *platform, *options;
 } quirks[] = {
     {"Portable Computing Language", " -DALIGNED_HALF"}, /* 3.1 loads half vectors with aligned moves */
+    {"Oclgrind", " -DNO_FETCH"},                        /* 21.10 compiles __builtin_prefetch but cannot run it */
 };
 
 static bool contains(const char *text, const char *part)

@@ -244,6 +244,10 @@ clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, stru
 void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage);
 /* choose.c: a strategy and its values for `op`; fills stage->kernel, values, name and reason. */
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage);
+/* NULL, or why none of the kernel's configurations fits; values become the
+ * fitting ones nearest to those given. */
+const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
+                        int *values);
 const char *clg_op_name(clgaze_op op);
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p); /* prefill.c */
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan);                  /* prefill.c */

@@ -5,13 +5,14 @@
  * pipeline on the host.  Its inputs are random, ref/ makes what is wanted, and
  * run_case() makes the device compute the same from tensors that lie at random
  * offsets with random strides between guards.  check_op() does so for every
- * kernel of an operation, with its default and some random configurations.
+ * kernel of an operation, with the configuration that a plan would have and some
+ * random ones.
  *
  * Environment:
  *   CLGAZE_TEST_DEVICE=TEXT   the device under test, as `pick` in context.h
- *   CLGAZE_TEST_SIZE=tiny     small shapes only, for slow runtimes
+ *   CLGAZE_TEST_SIZE=tiny     small shapes only, and of those some in turn, for slow runtimes
  *   CLGAZE_TEST_SEED=N        another seed; a failure prints it
- *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the default
+ *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the first
  */
 #ifndef CLG_TESTS_HARNESS_H
 #define CLG_TESTS_HARNESS_H
@@ -163,7 +164,7 @@ bool check_results(struct test_case *c, clgaze_op op);
 /* Are the lists in c->data those that ref/ chooses from `scores`, but for what the bounds leave open? */
 bool check_lists(struct test_case *c, const float *scores);
 
-/* Every kernel of `op` that fits, default and random configurations, over every shape. */
+/* Every kernel of `op` that fits, first choice and random configurations, over every shape. */
 void check_op(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak);
 /* One plan as the library chooses it. */
 void check_auto(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak);
