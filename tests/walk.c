@@ -48,6 +48,42 @@ int print_summary(void **state)
     return 0;
 }
 
+clgaze_plan *plan_of(clgaze_op op, const clgaze_problem *p)
+{
+    clgaze_plan *plan = NULL;
+
+    forget();
+    assert_ok(clgaze_plan_create(test_context(), op, p, &plan));
+    return plan;
+}
+
+void run_or_fail(struct test_case *c, clgaze_op op, const clgaze_plan *plan)
+{
+    if (!run_case(c, op, plan, test_context(), test_queue()))
+        fail_msg("%s: %s", clgaze_plan_kernel(plan, op) ? clgaze_plan_kernel(plan, op) : op_names[op], c->why);
+}
+
+void every_kernel(clgaze_op op, const clgaze_problem *p, void (*law)(const clgaze_problem *p))
+{
+    int served = 0;
+
+    for (int i = 0; clg_kernels[i]; i++) {
+        clgaze_problem forced = *p;
+        char why[256];
+
+        if (strcmp(clg_kernels[i]->op, op_names[op]) != 0)
+            continue;
+        forced.kernel = clg_kernels[i]->name;
+        if (clgaze_supports(test_context(), op, &forced, why, sizeof why) == CLGAZE_OK) {
+            law(&forced);
+            served++;
+        } else {
+            printf("skipped: %s\n", why);
+        }
+    }
+    assert_true(served > 0);
+}
+
 /* About how many multiplications a call is. */
 static int64_t work(clgaze_op op, const clgaze_problem *p, const struct shape *n)
 {
