@@ -53,6 +53,20 @@ out:
     return st;
 }
 
+/* Does no step along dimension i end on an element of the steps shorter than it? */
+static bool own_memory(const clgaze_tensor *t, int i)
+{
+    bool own = t->shape[i] == 1 || t->stride[i] > 0;
+
+    for (int j = 0; j < t->rank; j++) {
+        bool inner = t->stride[j] < t->stride[i] || (t->stride[j] == t->stride[i] && j > i);
+
+        if (i != j && t->shape[i] > 1 && t->shape[j] > 1 && inner)
+            own = own && t->stride[i] >= t->stride[j] * t->shape[j];
+    }
+    return own;
+}
+
 /* Strides: any for tokens as long as elements of outputs do not meet. */
 static clgaze_status check_strides(const struct check *c, const struct field *f, const clgaze_tensor *t, bool output)
 {
@@ -69,15 +83,11 @@ static clgaze_status check_strides(const struct check *c, const struct field *f,
         NEED(t->stride[i] >= 0 && t->stride[i] <= INT64_MAX / t->shape[i] / 8, CLGAZE_ERR_STRIDE,
              "%s.stride[%d] is %lld: it must be 0 or more, and less than the buffer", f->name, i,
              (long long)t->stride[i]);
-        for (int j = 0; output && j < t->rank; j++) {
-            bool inner = t->stride[j] < t->stride[i] || (t->stride[j] == t->stride[i] && j > i);
-
-            NEED(i == j || t->shape[i] == 1 || t->shape[j] == 1 || !inner ||
-                     t->stride[i] >= t->stride[j] * t->shape[j],
-                 CLGAZE_ERR_STRIDE, "%s.stride[%d] is %lld: elements of an output would lie on top of each other",
-                 f->name, i, (long long)t->stride[i]);
-        }
     }
+    for (int i = 0; output && i < t->rank; i++)
+        NEED(own_memory(t, i), CLGAZE_ERR_STRIDE,
+             "%s.stride[%d] is %lld: elements of an output would lie on top of each other", f->name, i,
+             (long long)t->stride[i]);
 out:
     return st;
 }
