@@ -2,6 +2,7 @@
  * kernels.c: the table of strategies and what can be said about a search space
  * without knowing the strategy.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel
             text++;
             continue;
         }
-        value = text[name] == '=' ? strtol(text + name + 1, &end, 10) : 0;
+        value = text[name] == '=' && isdigit((unsigned char)text[name + 1]) ? strtol(text + name + 1, &end, 10) : 0;
         while (i < params(kernel) &&
                (strlen(kernel->space[i].name) != name || strncmp(kernel->space[i].name, text, name) != 0))
             i++;

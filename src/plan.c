@@ -41,8 +41,6 @@ clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, stru
     }
     if (stage->kernel->prepare)
         TRY(stage->kernel->prepare(ctx, p, stage));
-    if (stage->kernel->workspace)
-        stage->workspace = stage->kernel->workspace(p, stage->values);
 out:
     return st;
 }
@@ -128,23 +126,44 @@ out:
     return st;
 }
 
+/* All that can be decided, or refused, without compiling. */
+static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
+{
+    const clgaze_problem *p = &plan->problem;
+    clgaze_status st = CLGAZE_OK;
+
+    TRY(clg_limits_check(ctx, plan->op, p));
+    if (p->packed)
+        plan->seqs.kernel = &clg_kernel_seqs;
+    if (makes_lists(plan->op, p))
+        plan->lists.kernel = &clg_kernel_lists;
+    for (int op = 0; op < CLG_OPS; op++) {
+        struct clg_stage *stage = &plan->stage[op];
+
+        if (!holds(plan->op, op))
+            continue;
+        TRY(clg_choose(ctx, (clgaze_op)op, p, stage));
+        if (stage->kernel->workspace)
+            stage->workspace = stage->kernel->workspace(p, stage->values);
+    }
+    TRY(clg_place_workspace(ctx, plan));
+out:
+    return st;
+}
+
 static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
 {
     const clgaze_problem *p = &plan->problem;
     clgaze_status st = CLGAZE_OK;
 
-    if (p->packed) {
-        plan->seqs.kernel = &clg_kernel_seqs;
+    if (plan->seqs.kernel)
         TRY(clg_stage_build(ctx, p, &plan->seqs));
-    }
-    if (makes_lists(plan->op, p)) {
-        plan->lists.kernel = &clg_kernel_lists;
+    if (plan->lists.kernel)
         TRY(clg_stage_build(ctx, p, &plan->lists));
-    }
     for (int op = 0; op < CLG_OPS; op++)
         if (plan->stage[op].kernel)
             TRY(clg_stage_build(ctx, p, &plan->stage[op]));
-    TRY(clg_place_workspace(ctx, plan));
+    TRY(clg_place_workspace(ctx, plan)); /* again: a stage may have found that it needs more */
     if (plan->seqs.kernel)
         TRY(warm(plan, &plan->seqs));
     if (plan->lists.kernel)
@@ -167,18 +186,13 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
     if (!ctx)
         return CLGAZE_ERR_NULL;
     NEED(problem && result, CLGAZE_ERR_NULL, "%s is NULL", problem ? "plan" : "problem");
-    NEED(op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
-         (int)CLGAZE_PREFILL);
     TRY(clg_problem_check(ctx, op, problem));
     plan = clg_alloc(ctx, sizeof *plan);
     NEED(plan, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
     plan->ctx = ctx;
     plan->op = op;
     TRY(copy_problem(ctx, problem, &plan->problem));
-    TRY(clg_limits_check(ctx, op, &plan->problem));
-    for (int i = 0; i < CLG_OPS; i++)
-        if (holds(op, i))
-            TRY(clg_choose(ctx, (clgaze_op)i, &plan->problem, &plan->stage[i]));
+    TRY(choose_stages(ctx, plan));
     TRY(build_stages(ctx, plan));
     *result = plan;
     plan = NULL;
@@ -266,33 +280,32 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
                               size_t capacity)
 {
     struct listener l = {reason, reason ? capacity : 0};
-    struct clg_stage stage;
+    struct clg_text names = {reason, l.capacity, 0};
     clgaze_context ear;
+    clgaze_plan plan;
     clgaze_status st;
 
     if (l.capacity)
         reason[0] = '\0';
-    if (!ctx || !problem || op < CLGAZE_POOL || op > CLGAZE_PREFILL) {
-        if (l.capacity)
-            snprintf(reason, capacity, "context or problem is NULL, or the operation is unknown");
+    if (!ctx || !problem) {
+        clg_put(&names, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
     }
     ear = *ctx; /* the same device with another ear; its lock is not used */
     ear.log = listen;
     ear.log_user = &l;
     ear.log_level = CLGAZE_LOG_ERROR;
+    memset(&plan, 0, sizeof plan);
+    plan.op = op;
+    plan.problem = *problem; /* its values and kernel stay the caller's */
     st = clg_problem_check(&ear, op, problem);
     if (st == CLGAZE_OK)
-        st = clg_limits_check(&ear, op, problem);
-    for (int i = 0; i < CLG_OPS && st == CLGAZE_OK; i++)
-        if (holds(op, i)) {
-            memset(&stage, 0, sizeof stage);
-            st = clg_choose(&ear, (clgaze_op)i, problem, &stage);
-            if (st == CLGAZE_OK && l.capacity && strlen(reason) + strlen(stage.name) + 3 < capacity)
-                snprintf(reason + strlen(reason), capacity - strlen(reason), "%s%s", reason[0] ? ", " : "",
-                         stage.name);
-            clg_stage_free(&ear, &stage);
-        }
+        st = choose_stages(&ear, &plan);
+    for (int i = 0; i < CLG_OPS; i++) {
+        if (st == CLGAZE_OK && plan.stage[i].kernel)
+            clg_put(&names, "%s%s", names.used ? ", " : "", plan.stage[i].name);
+        clg_stage_free(&ear, &plan.stage[i]);
+    }
     return st;
 }
 

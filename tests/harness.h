@@ -42,10 +42,14 @@ int test_main(const struct CMUnitTest *tests, size_t n);
 /* The last error sentence of this thread and its status; "" and OK after forget(). */
 const char *last_error(void);
 clgaze_status last_status(void);
+int error_count(void); /* error sentences since forget() */
 void forget(void);
 void test_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 /* Like assert_int_equal(status, CLGAZE_OK), with the library's sentence. */
 void assert_ok(clgaze_status status);
+/* Refused with that status and one sentence that holds each of the words, which '|' parts. */
+void assert_refused(const char *row, clgaze_status got, clgaze_status wanted, const char *words);
+void assert_says(const char *row, const char *text, const char *words);
 
 struct rng {
     uint64_t state;
