@@ -291,7 +291,11 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
         clg_put(&names, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
     }
-    ear = *ctx; /* the same device with another ear; its lock is not used */
+    memset(&ear, 0, sizeof ear); /* the same device with another ear, without what other threads change */
+    ear.device = ctx->device;
+    ear.alloc = ctx->alloc;
+    ear.release = ctx->release;
+    ear.alloc_user = ctx->alloc_user;
     ear.log = listen;
     ear.log_user = &l;
     ear.log_level = CLGAZE_LOG_ERROR;

@@ -99,14 +99,15 @@ static bool plan_often(struct worker *w)
         clgaze_plan *plan = NULL;
         bool ok;
 
-        if (clgaze_supports(w->context, l->job->op, &l->job->p, NULL, 0) != CLGAZE_OK)
-            return say(l, "clgaze_supports");
         if (clgaze_plan_create(w->context, l->job->op, &l->job->p, &plan) != CLGAZE_OK)
             return say(l, "clgaze_plan_create");
         ok = call_in_order(l, plan, w->queue);
         clgaze_plan_free(plan);
         if (!ok)
             return false;
+        for (int j = 0; j < JOBS; j++) /* while others build */
+            if (clgaze_supports(w->context, jobs[j].op, &jobs[j].p, NULL, 0) != CLGAZE_OK)
+                return say(l, "clgaze_supports");
     }
     return true;
 }
