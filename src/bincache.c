@@ -193,6 +193,15 @@ bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, c
     return good;
 }
 
+void clg_bincache_drop(const clgaze_context *ctx, uint64_t key, const char *why)
+{
+    char path[MAX_PATH];
+
+    if (!ctx->cache_dir || !file_name(ctx, key, "bin", path) || unlink(path) != 0)
+        return;
+    clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "cached program \"%s\" is dropped: %s", path, why);
+}
+
 /* Write under a temporary name, then rename: a reader sees all or nothing. */
 static bool store(const clgaze_context *ctx, uint64_t key, const unsigned char *binary, size_t size)
 {
