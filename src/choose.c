@@ -98,9 +98,10 @@ out:
 
 bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel)
 {
-    size_t length = p->kernel ? strcspn(p->kernel, " ") : 0;
+    const char *name = p->kernel ? p->kernel : "";
+    size_t length = strcspn(name, " ");
 
-    return length == strlen(kernel->name) && strncmp(p->kernel, kernel->name, length) == 0;
+    return length == strlen(kernel->name) && strncmp(name, kernel->name, length) == 0;
 }
 
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,

@@ -40,6 +40,21 @@ out:
     return st;
 }
 
+static clgaze_status warm_stages(clgaze_plan *plan)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    if (plan->seqs.kernel)
+        TRY(clg_stage_warm(plan, &plan->seqs));
+    if (plan->lists.kernel)
+        TRY(clg_stage_warm(plan, &plan->lists));
+    for (int op = 0; op < CLG_OPS; op++)
+        if (plan->stage[op].kernel)
+            TRY(clg_stage_warm(plan, &plan->stage[op]));
+out:
+    return st;
+}
+
 static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
 {
     const clgaze_problem *p = &plan->problem;
@@ -57,13 +72,7 @@ static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
         if (holds(plan->op, op))
             TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
     TRY(clg_place_workspace(ctx, plan));
-    if (plan->seqs.kernel)
-        TRY(clg_stage_warm(plan, &plan->seqs));
-    if (plan->lists.kernel)
-        TRY(clg_stage_warm(plan, &plan->lists));
-    for (int op = 0; op < CLG_OPS; op++)
-        if (plan->stage[op].kernel)
-            TRY(clg_stage_warm(plan, &plan->stage[op]));
+    TRY(warm_stages(plan));
 out:
     return st;
 }

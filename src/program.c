@@ -165,30 +165,26 @@ static struct clg_program *find(clgaze_context *ctx, const struct clg_kernel *ke
     return e;
 }
 
-/* Two threads may build the same program at once; both copies are good. */
-static clgaze_status remember(clgaze_context *ctx, const struct clg_program *made, const char *options,
-                              struct clg_program **result)
+/* A copy of `made` in the store, or NULL when memory ran out.  Two threads may build the
+ * same program at once; both copies are good. */
+static struct clg_program *remember(clgaze_context *ctx, const struct clg_program *made, const char *options)
 {
-    clgaze_status st = CLGAZE_OK;
     struct clg_program *entry = clg_alloc(ctx, sizeof *entry);
+    char *copy = clg_copy_text(ctx, options);
 
-    NEED(entry, CLGAZE_ERR_NO_MEMORY, "no memory to remember a program");
+    if (!entry || !copy || (made->program && clRetainProgram(made->program) != CL_SUCCESS)) {
+        clg_fail(ctx, CLGAZE_ERR_NO_MEMORY, "no memory to remember a program");
+        clg_release(ctx, copy);
+        clg_release(ctx, entry);
+        return NULL;
+    }
     *entry = *made;
-    entry->options = clg_copy_text(ctx, options);
-    NEED(entry->options, CLGAZE_ERR_NO_MEMORY, "no memory to remember a program");
-    if (entry->program)
-        TRY_CL(clRetainProgram(entry->program));
+    entry->options = copy;
     pthread_mutex_lock(&ctx->store->lock);
     entry->next = ctx->store->first;
     ctx->store->first = entry;
     pthread_mutex_unlock(&ctx->store->lock);
-    *result = entry;
-    entry = NULL;
-out:
-    if (entry)
-        clg_release(ctx, entry->options);
-    clg_release(ctx, entry);
-    return st;
+    return entry;
 }
 
 /* From disk, or by the compiler. */
@@ -209,9 +205,9 @@ out:
 /* An optional path that does not compile is not tried again for each plan. */
 static void remember_failure(clgaze_context *ctx, const struct clg_program *made, const char *options)
 {
-    struct clg_program *entry;
+    struct clg_program *entry = remember(ctx, made, options);
 
-    if (remember(ctx, made, options, &entry) == CLGAZE_OK)
+    if (entry)
         clg_program_judge(ctx, entry, NULL, "it does not compile here");
 }
 
@@ -242,7 +238,8 @@ clgaze_status clg_program_get(clgaze_context *ctx, const struct clg_kernel *kern
             remember_failure(ctx, &made, options);
         TRY(st);
         *program = made.program;
-        TRY(remember(ctx, &made, options, entry));
+        *entry = remember(ctx, &made, options);
+        TRY(*entry ? CLGAZE_OK : CLGAZE_ERR_NO_MEMORY);
     }
     failed = failure(ctx, *entry);
     NEED(!failed, CLGAZE_ERR_UNSUPPORTED, "kernel %s failed here before: %s", kernel->name, failed);

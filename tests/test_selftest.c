@@ -76,7 +76,7 @@ static void pass(const clgaze_problem *p, clgaze_op first, clgaze_op last)
 {
     for (int i = 0; clg_kernels[i]; i++) {
         clgaze_problem q = *p;
-        int op = first;
+        int op = (int)first;
 
         q.kernel = clg_kernels[i]->name;
         while (op <= (int)last && strcmp(clg_op_name((clgaze_op)op), clg_kernels[i]->op) != 0)
