@@ -178,7 +178,7 @@ bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, c
 
     if (!ctx->cache_dir || !file_name(ctx, key, "bin", path))
         return false;
-    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
     binary = read_checked(ctx, fd, key, &size);
