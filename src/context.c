@@ -105,7 +105,8 @@ static clgaze_context *blank(const clgaze_context_options *o)
     ctx = clg_alloc(&seed, sizeof *ctx);
     if (ctx) {
         *ctx = seed;
-        if (pthread_mutex_init(&ctx->lock, NULL) == 0)
+        ctx->kernels = clg_kernels;
+        if (clg_store_open(ctx) == CLGAZE_OK)
             return ctx;
         clg_release(&seed, ctx);
     }
@@ -150,7 +151,7 @@ void clgaze_context_free(clgaze_context *ctx)
 {
     if (!ctx)
         return;
-    clg_program_drop_all(ctx);
+    clg_store_close(ctx);
     if (ctx->dummy)
         clReleaseMemObject(ctx->dummy);
     if (ctx->queue)
@@ -158,7 +159,6 @@ void clgaze_context_free(clgaze_context *ctx)
     if (ctx->cl)
         clReleaseContext(ctx->cl);
     clg_release(ctx, ctx->cache_dir);
-    pthread_mutex_destroy(&ctx->lock);
     clg_release(ctx, ctx);
 }
 

@@ -31,13 +31,13 @@ size_t clgaze_kernel_list(const char **names, const char **ops, size_t capacity)
     return n;
 }
 
-const struct clg_kernel *clg_kernel_find(const char *name)
+const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, const char *name)
 {
     size_t length = strcspn(name, " ");
 
-    for (size_t i = 0; clg_kernels[i]; i++)
-        if (strlen(clg_kernels[i]->name) == length && strncmp(clg_kernels[i]->name, name, length) == 0)
-            return clg_kernels[i];
+    for (size_t i = 0; table[i]; i++)
+        if (strlen(table[i]->name) == length && strncmp(table[i]->name, name, length) == 0)
+            return table[i];
     return NULL;
 }
 

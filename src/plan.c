@@ -1,95 +1,9 @@
 /*
- * plan.c: making plans: check, choose, build, warm.
+ * plan.c: making plans: check, open the stages, warm.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
-
-/* ---- stages ---------------------------------------------------------------- */
-
-/* The -D of a kernel: from the problem and from its values. */
-static void options_of(const clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage,
-                       struct clg_text *text)
-{
-    const struct clg_kernel *kernel = stage->kernel;
-
-    clg_put(text, "-cl-std=CL1.2%s%s%s", kernel->options[0] ? " " : "", kernel->options, ctx->device.options);
-    if (kernel->define)
-        kernel->define(p, stage->values, text);
-    else
-        clg_define(text, "PACKED", p->packed);
-    for (int i = 0; kernel->space && kernel->space[i].name; i++)
-        clg_define(text, kernel->space[i].name, stage->values[i]);
-}
-
-clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
-{
-    clgaze_status st = CLGAZE_OK;
-    char buffer[1024];
-    struct clg_text options = {buffer, sizeof buffer, 0};
-    cl_int err = CL_SUCCESS;
-
-    NEED(pthread_mutex_init(&stage->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY, "no memory for a lock");
-    stage->locked = true;
-    options_of(ctx, p, stage, &options);
-    TRY(clg_program_get(ctx, stage->kernel, buffer, &stage->program));
-    for (int i = 0; stage->kernel->entries[i]; i++) {
-        stage->entry[i] = clCreateKernel(stage->program, stage->kernel->entries[i], &err);
-        NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateKernel answered %d for %s", (int)err,
-             stage->kernel->entries[i]);
-    }
-    if (stage->kernel->prepare)
-        TRY(stage->kernel->prepare(ctx, p, stage));
-out:
-    return st;
-}
-
-void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage)
-{
-    for (int i = 0; i < CLG_MAX_ENTRIES; i++)
-        if (stage->entry[i])
-            clReleaseKernel(stage->entry[i]);
-    if (stage->constants)
-        clReleaseMemObject(stage->constants);
-    if (stage->program)
-        clReleaseProgram(stage->program);
-    if (stage->locked)
-        pthread_mutex_destroy(&stage->lock);
-    clg_release(ctx, stage->name);
-    clg_release(ctx, stage->reason);
-}
-
-/* Run one group of each kernel on lengths of 0: drivers that compile at the
- * first launch do it now, on a queue of ours. */
-static clgaze_status warm(clgaze_plan *plan, struct clg_stage *stage)
-{
-    const clgaze_context *ctx = plan->ctx;
-    clgaze_tensor *t;
-    struct clg_run run;
-    clgaze_status st = CLGAZE_OK;
-
-    memset(&run, 0, sizeof run);
-    t = (clgaze_tensor *)&run.t;
-    for (size_t i = 0; i < sizeof run.t / sizeof *t; i++) {
-        t[i].buffer = ctx->dummy;
-        t[i].shape[0] = 1;
-    }
-    run.plan = plan;
-    run.stage = stage;
-    run.p = &plan->problem;
-    run.workspace = ctx->dummy;
-    run.queue = ctx->queue;
-    run.warming = true;
-    TRY(stage->kernel->launch(&run));
-    TRY_CL(clFlush(run.queue));
-    if (run.last)
-        TRY_CL(clWaitForEvents(1, &run.last));
-out:
-    if (run.last)
-        clReleaseEvent(run.last);
-    return st;
-}
 
 /* ---- plans ----------------------------------------------------------------- */
 
@@ -126,6 +40,21 @@ out:
     return st;
 }
 
+static clgaze_status warm_stages(clgaze_plan *plan)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    if (plan->seqs.kernel)
+        TRY(clg_stage_warm(plan, &plan->seqs));
+    if (plan->lists.kernel)
+        TRY(clg_stage_warm(plan, &plan->lists));
+    for (int op = 0; op < CLG_OPS; op++)
+        if (plan->stage[op].kernel)
+            TRY(clg_stage_warm(plan, &plan->stage[op]));
+out:
+    return st;
+}
+
 /* All that can be decided, or refused, without compiling. */
 static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
 {
@@ -142,7 +71,7 @@ static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
 
         if (!holds(plan->op, op))
             continue;
-        TRY(clg_choose(ctx, (clgaze_op)op, p, stage));
+        TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, stage));
         if (stage->kernel->workspace)
             stage->workspace = stage->kernel->workspace(p, stage->values);
     }
@@ -162,15 +91,9 @@ static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
         TRY(clg_stage_build(ctx, p, &plan->lists));
     for (int op = 0; op < CLG_OPS; op++)
         if (plan->stage[op].kernel)
-            TRY(clg_stage_build(ctx, p, &plan->stage[op]));
+            TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
     TRY(clg_place_workspace(ctx, plan)); /* again: a stage may have found that it needs more */
-    if (plan->seqs.kernel)
-        TRY(warm(plan, &plan->seqs));
-    if (plan->lists.kernel)
-        TRY(warm(plan, &plan->lists));
-    for (int op = 0; op < CLG_OPS; op++)
-        if (plan->stage[op].kernel)
-            TRY(warm(plan, &plan->stage[op]));
+    TRY(warm_stages(plan));
 out:
     return st;
 }
@@ -261,54 +184,31 @@ const char *clgaze_plan_reason(const clgaze_plan *plan, clgaze_op op)
 
 /* ---- asking and warming ------------------------------------------------------ */
 
-/* Keeps the first error sentence of a call on its way to the caller's log. */
-struct listener {
-    char *reason;
-    size_t capacity;
-};
-
-static void listen(void *user, clgaze_log_level level, clgaze_status st, const char *message)
-{
-    struct listener *l = user;
-
-    (void)st;
-    if (level == CLGAZE_LOG_ERROR && l->capacity && !l->reason[0])
-        snprintf(l->reason, l->capacity, "%s", message);
-}
-
 clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_problem *problem, char *reason,
                               size_t capacity)
 {
-    struct listener l = {reason, reason ? capacity : 0};
-    struct clg_text names = {reason, l.capacity, 0};
-    clgaze_context ear;
+    struct clg_text text = {reason, reason ? capacity : 0, 0};
     clgaze_plan plan;
+    struct clg_ear ear;
     clgaze_status st;
 
-    if (l.capacity)
-        reason[0] = '\0';
     if (!ctx || !problem) {
-        clg_put(&names, "%s is NULL", ctx ? "problem" : "context");
+        clg_put(&text, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
     }
-    memset(&ear, 0, sizeof ear); /* the same device with another ear, without what other threads change */
-    ear.device = ctx->device;
-    ear.alloc = ctx->alloc;
-    ear.release = ctx->release;
-    ear.alloc_user = ctx->alloc_user;
-    ear.log = listen;
-    ear.log_user = &l;
-    ear.log_level = CLGAZE_LOG_ERROR;
+    clg_ear_open(&ear, ctx);
+    ear.ctx.log_level = CLGAZE_LOG_ERROR;
     memset(&plan, 0, sizeof plan);
     plan.op = op;
     plan.problem = *problem; /* its values and kernel stay the caller's */
-    st = clg_problem_check(&ear, op, problem);
+    st = clg_problem_check(&ear.ctx, op, problem);
     if (st == CLGAZE_OK)
-        st = choose_stages(&ear, &plan);
+        st = choose_stages(&ear.ctx, &plan);
+    clg_put(&text, "%s", st == CLGAZE_OK ? "" : ear.reason);
     for (int i = 0; i < CLG_OPS; i++) {
         if (st == CLGAZE_OK && plan.stage[i].kernel)
-            clg_put(&names, "%s%s", names.used ? ", " : "", plan.stage[i].name);
-        clg_stage_free(&ear, &plan.stage[i]);
+            clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
+        clg_stage_free(ctx, &plan.stage[i]);
     }
     return st;
 }
