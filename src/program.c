@@ -128,7 +128,7 @@ clgaze_status clg_store_open(clgaze_context *ctx)
 
     ctx->store = clg_alloc(ctx, sizeof *ctx->store);
     NEED(ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY,
-         "no memory for a lock");
+         "no memory for a context's programs");
     return st;
 out:
     clg_release(ctx, ctx->store);

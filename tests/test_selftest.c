@@ -42,7 +42,7 @@ static clgaze_context *context_of(const struct clg_kernel *const *kernels)
     return ctx;
 }
 
-static void assert_says(const char *text, const char *part)
+static void assert_holds(const char *text, const char *part)
 {
     if (!strstr(text, part))
         fail_msg("\"%s\" does not say \"%s\"", text, part);
@@ -213,10 +213,10 @@ static void test_broken(void **state)
         bad.define = spoil;
         assert_ok(clgaze_plan_create(ctx, (clgaze_op)op, &p, &plan));
         assert_string_equal(plan->stage[op].kernel->name, "good");
-        assert_says(clgaze_plan_reason(plan, (clgaze_op)op), "the next in the table");
+        assert_holds(clgaze_plan_reason(plan, (clgaze_op)op), "the next in the table");
         assert_int_equal(heard.errors, 0);
         assert_int_equal(heard.warned, 1);
-        assert_says(heard.warning, "bad was passed over: kernel bad failed its self-test: ");
+        assert_holds(heard.warning, "bad was passed over: kernel bad failed its self-test: ");
         clgaze_plan_free(plan);
         clgaze_context_free(ctx);
     }
@@ -259,7 +259,7 @@ static void test_verdict_is_kept(void **state)
         assert_int_equal(launches, 2 + i); /* proved once, warmed for each plan */
         assert_int_equal(heard.compiled, 2);
         assert_int_equal(heard.warned, 1 + i);
-        assert_says(heard.warning, i ? "bad failed here before: out has" : "bad failed its self-test: out has");
+        assert_holds(heard.warning, i ? "bad failed here before: out has" : "bad failed its self-test: out has");
         clgaze_plan_free(plan);
         p.max_q += 64; /* another plan of the same programs */
     }
@@ -286,7 +286,7 @@ static void test_unusable(void **state)
         assert_int_equal(heard.errors, 0);
         assert_int_equal(heard.warned, 2 + 2 * i);
         assert_int_equal(heard.compiled, 3); /* what did not compile is not tried again */
-        assert_says(heard.warning, "none was passed over: ");
+        assert_holds(heard.warning, "none was passed over: ");
         clgaze_plan_free(plan);
     }
     clgaze_context_free(ctx);
@@ -307,13 +307,13 @@ static void test_no_way_out(void **state)
     worse.define = refuse_to_compile;
     assert_int_equal(clgaze_plan_create(ctx, CLGAZE_ATTEND, &p, &plan), CLGAZE_ERR_UNSUPPORTED);
     assert_null(plan);
-    assert_says(heard.error, "no kernel of operation attend");
+    assert_holds(heard.error, "no kernel of operation attend");
     for (int i = 0; i < 2; i++) {
         p.kernel = i ? "worse" : "bad WG=64";
         assert_int_equal(clgaze_plan_create(ctx, CLGAZE_ATTEND, &p, &plan), CLGAZE_ERR_UNSUPPORTED);
         assert_null(plan);
-        assert_says(heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=64");
-        assert_says(heard.error, i ? "does not compile" : "failed here before: out has");
+        assert_holds(heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=64");
+        assert_holds(heard.error, i ? "does not compile" : "failed here before: out has");
     }
     worse.prove = false; /* an ordinary strategy: the compiler's own words, and an error */
     assert_int_equal(clgaze_plan_create(ctx, CLGAZE_ATTEND, &p, &plan), CLGAZE_ERR_UNSUPPORTED);
