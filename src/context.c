@@ -106,7 +106,7 @@ static clgaze_context *blank(const clgaze_context_options *o)
     if (ctx) {
         *ctx = seed;
         ctx->kernels = clg_kernels;
-        if (clg_store_open(ctx) == CLGAZE_OK)
+        if (clg_store_open(ctx))
             return ctx;
         clg_release(&seed, ctx);
     }

@@ -1,5 +1,5 @@
 /*
- * plan.c: making plans: check, open the stages, warm.
+ * plan.c: making plans: check, choose, open the stages, warm.
  */
 #include <string.h>
 
@@ -40,6 +40,26 @@ out:
     return st;
 }
 
+/* All that can be decided, or refused, without compiling. */
+static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
+{
+    const clgaze_problem *p = &plan->problem;
+    clgaze_status st = CLGAZE_OK;
+
+    TRY(clg_limits_check(ctx, plan->op, p));
+    if (p->packed)
+        plan->seqs.kernel = &clg_kernel_seqs;
+    if (makes_lists(plan->op, p))
+        plan->lists.kernel = &clg_kernel_lists;
+    for (int op = 0; op < CLG_OPS; op++) {
+        if (holds(plan->op, op))
+            TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, &plan->stage[op]));
+    }
+    TRY(clg_place_workspace(ctx, plan));
+out:
+    return st;
+}
+
 static clgaze_status warm_stages(clgaze_plan *plan)
 {
     clgaze_status st = CLGAZE_OK;
@@ -60,18 +80,14 @@ static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
     const clgaze_problem *p = &plan->problem;
     clgaze_status st = CLGAZE_OK;
 
-    if (p->packed) {
-        plan->seqs.kernel = &clg_kernel_seqs;
+    if (plan->seqs.kernel)
         TRY(clg_stage_build(ctx, p, &plan->seqs));
-    }
-    if (makes_lists(plan->op, p)) {
-        plan->lists.kernel = &clg_kernel_lists;
+    if (plan->lists.kernel)
         TRY(clg_stage_build(ctx, p, &plan->lists));
-    }
     for (int op = 0; op < CLG_OPS; op++)
-        if (holds(plan->op, op))
+        if (plan->stage[op].kernel)
             TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
-    TRY(clg_place_workspace(ctx, plan));
+    TRY(clg_place_workspace(ctx, plan)); /* again: a stage may need more, or be of another strategy */
     TRY(warm_stages(plan));
 out:
     return st;
@@ -88,15 +104,13 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
     if (!ctx)
         return CLGAZE_ERR_NULL;
     NEED(problem && result, CLGAZE_ERR_NULL, "%s is NULL", problem ? "plan" : "problem");
-    NEED(op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
-         (int)CLGAZE_PREFILL);
     TRY(clg_problem_check(ctx, op, problem));
     plan = clg_alloc(ctx, sizeof *plan);
     NEED(plan, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
     plan->ctx = ctx;
     plan->op = op;
     TRY(copy_problem(ctx, problem, &plan->problem));
-    TRY(clg_limits_check(ctx, op, &plan->problem));
+    TRY(choose_stages(ctx, plan));
     TRY(build_stages(ctx, plan));
     *result = plan;
     plan = NULL;
@@ -169,32 +183,30 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
                               size_t capacity)
 {
     struct clg_text text = {reason, reason ? capacity : 0, 0};
-    struct clg_stage stage;
     struct clg_ear ear;
+    clgaze_plan plan;
     clgaze_status st;
 
-    if (!ctx || !problem || op < CLGAZE_POOL || op > CLGAZE_PREFILL) {
-        clg_put(&text, "context or problem is NULL, or the operation is unknown");
+    clg_put(&text, "%s", "");
+    if (!ctx || !problem) {
+        clg_put(&text, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
     }
-    clg_put(&text, "%s", "");
     clg_ear_open(&ear, ctx);
     ear.ctx.log_level = CLGAZE_LOG_ERROR;
+    memset(&plan, 0, sizeof plan);
+    plan.op = op;
+    plan.problem = *problem; /* its values and kernel stay the caller's */
     st = clg_problem_check(&ear.ctx, op, problem);
     if (st == CLGAZE_OK)
-        st = clg_limits_check(&ear.ctx, op, problem);
-    for (int i = 0; i < CLG_OPS && st == CLGAZE_OK; i++)
-        if (holds(op, i)) {
-            memset(&stage, 0, sizeof stage);
-            st = clg_choose(&ear.ctx, (clgaze_op)i, problem, NULL, &stage);
-            if (st == CLGAZE_OK && text.used + strlen(stage.name) + 3 < capacity)
-                clg_put(&text, "%s%s", text.used ? ", " : "", stage.name);
-            clg_stage_free(ctx, &stage);
-        }
-    if (st != CLGAZE_OK) {
-        text.used = 0;
-        clg_put(&text, "%s", ear.reason);
+        st = choose_stages(&ear.ctx, &plan);
+    for (int i = 0; i < CLG_OPS; i++) {
+        if (st == CLGAZE_OK && plan.stage[i].kernel)
+            clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
+        clg_stage_free(ctx, &plan.stage[i]);
     }
+    if (st != CLGAZE_OK)
+        clg_put(&text, "%s", ear.reason);
     return st;
 }
 

@@ -90,6 +90,8 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
     if (err == CL_BUILD_PROGRAM_FAILURE)
         TRY(report_build(ctx, kernel, options, program));
     TRY_CL(err);
+    if (kernel->rework)
+        TRY(kernel->rework(ctx, options, &program));
     pass_on(ctx, program, CLGAZE_LOG_DEBUG, CLGAZE_OK);
     *result = program;
     program = NULL;
@@ -120,18 +122,14 @@ static uint64_t binary_key(const clgaze_context *ctx, const struct clg_kernel *k
 
 /* ---- the store ------------------------------------------------------------ */
 
-clgaze_status clg_store_open(clgaze_context *ctx)
+bool clg_store_open(clgaze_context *ctx)
 {
-    clgaze_status st = CLGAZE_OK;
-
     ctx->store = clg_alloc(ctx, sizeof *ctx->store);
-    NEED(ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY,
-         "no memory for a lock");
-    return st;
-out:
+    if (ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0)
+        return true;
     clg_release(ctx, ctx->store);
     ctx->store = NULL;
-    return st;
+    return false;
 }
 
 void clg_store_close(clgaze_context *ctx)

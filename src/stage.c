@@ -32,7 +32,6 @@ static void empty(struct clg_stage *stage)
     memset(stage->entry, 0, sizeof stage->entry);
     stage->constants = NULL;
     stage->program = NULL;
-    stage->workspace = 0;
 }
 
 /* Make what a stage has beside its program. */
@@ -48,8 +47,6 @@ static clgaze_status furnish(clgaze_context *ctx, const clgaze_problem *p, struc
     }
     if (stage->kernel->prepare)
         TRY(stage->kernel->prepare(ctx, p, stage));
-    if (stage->kernel->workspace)
-        stage->workspace = stage->kernel->workspace(p, stage->values);
 out:
     return st;
 }
@@ -106,13 +103,12 @@ out:
 
 clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage)
 {
-    const struct clg_kernel *after = NULL;
     clgaze_status st = CLGAZE_OK;
 
     for (;;) {
+        const struct clg_kernel *after = stage->kernel;
         struct clg_ear ear;
 
-        TRY(clg_choose(ctx, op, p, after, stage));
         if (!stage->kernel->prove)
             return clg_stage_build(ctx, p, stage);
         clg_ear_open(&ear, ctx);
@@ -124,9 +120,9 @@ clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_pro
              p->kernel, ear.reason);
         clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s", stage->kernel->op, stage->kernel->name,
                 ear.reason);
-        after = stage->kernel;
         clg_stage_free(ctx, stage);
         memset(stage, 0, sizeof *stage);
+        TRY(clg_choose(ctx, op, p, after, stage));
     }
 out:
     return st;
