@@ -123,7 +123,8 @@ static void test_wide(void **state)
     if (tiny())
         skip();
     p.weight_dtype = CLGAZE_BF16;
-    pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_POOL, CLGAZE_GATE);
+    pass(&p, CLGAZE_ATTEND, CLGAZE_ATTEND);
     p.packed = 1;
     p.lists = CLGAZE_LISTS_DENSE;
     pass(&p, CLGAZE_ATTEND, CLGAZE_ATTEND);
