@@ -58,14 +58,15 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
 }
 
 /* Keep what was decided, in words too. */
-static clgaze_status decide(clgaze_context *ctx, const struct clg_kernel *kernel, const char *reason,
-                            struct clg_stage *stage)
+static clgaze_status decide(clgaze_context *ctx, const clgaze_problem *p, const struct clg_kernel *kernel,
+                            const char *reason, struct clg_stage *stage)
 {
     clgaze_status st = CLGAZE_OK;
     char buffer[256];
     struct clg_text text = {buffer, sizeof buffer, 0};
 
     stage->kernel = kernel;
+    stage->workspace = kernel->workspace ? kernel->workspace(p, stage->values) : 0;
     clg_space_print(kernel, stage->values, &text);
     stage->name = clg_copy_text(ctx, buffer);
     stage->reason = clg_copy_text(ctx, reason);
@@ -89,7 +90,7 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     else
         why = kernel->fits ? kernel->fits(&ctx->device, p, stage->values) : NULL;
     NEED(!why, CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s", p->kernel, why);
-    TRY(decide(ctx, kernel, "forced by problem.kernel", stage));
+    TRY(decide(ctx, p, kernel, "forced by problem.kernel", stage));
 out:
     return st;
 }
@@ -105,7 +106,7 @@ bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel)
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
                          struct clg_stage *stage)
 {
-    const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_find(ctx->kernels, p->kernel) : NULL;
+    const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_in(ctx->kernels, p->kernel) : NULL;
     const char *name = clg_op_name(op);
     bool passed = !after;
 
@@ -125,7 +126,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
         clg_space_start(kernel, ctx->device.cpu, stage->values);
         why = clg_nearest(&ctx->device, kernel, p, stage->values);
         if (!why)
-            return decide(ctx, kernel,
+            return decide(ctx, p, kernel,
                           after ? "the next in the table that fits this device"
                                 : "the first in the table that fits this device",
                           stage);

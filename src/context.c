@@ -103,15 +103,14 @@ static clgaze_context *blank(const clgaze_context_options *o)
     seed.log_user = o->log_user;
     seed.log_level = o->log_level;
     ctx = clg_alloc(&seed, sizeof *ctx);
-    if (!ctx) {
-        clg_fail(&seed, CLGAZE_ERR_NO_MEMORY, "no memory for a context");
-        return NULL;
+    if (ctx) {
+        *ctx = seed;
+        ctx->kernels = clg_kernels;
+        if (clg_store_open(ctx))
+            return ctx;
+        clg_release(&seed, ctx);
     }
-    *ctx = seed;
-    ctx->kernels = clg_kernels;
-    if (clg_store_open(ctx) == CLGAZE_OK)
-        return ctx;
-    clg_release(&seed, ctx);
+    clg_fail(&seed, CLGAZE_ERR_NO_MEMORY, "no memory for a context");
     return NULL;
 }
 

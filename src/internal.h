@@ -132,9 +132,9 @@ struct clg_kernel {
     const char *const *sources;    /* names under cl/, joined in this order         */
     const char *const *entries;    /* kernel functions, ends with NULL              */
     const char *options;           /* compiler options beside the -D                */
+    bool prove;                    /* an optional path: no plan uses it before it has passed clg_selftest() here */
     /* Make of a built program the one to use; NULL: it is that. */
     clgaze_status (*rework)(clgaze_context *ctx, const char *options, cl_program *program);
-    bool prove; /* an optional path: no plan uses it before it has passed clg_selftest() here */
     /* The problem as the tuner's key: "f16 d128 b64 g4". */
     void (*key)(const clgaze_problem *p, struct clg_text *text);
     /* The -D values that come from the problem (those of the space are added). */
@@ -150,7 +150,8 @@ struct clg_kernel {
 };
 
 extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferred first; ends with NULL */
-const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, const char *name);
+const struct clg_kernel *clg_kernel_find(const char *name);
+const struct clg_kernel *clg_kernel_in(const struct clg_kernel *const *table, const char *name);
 int clg_space_size(const struct clg_kernel *kernel);                          /* configurations          */
 void clg_space_get(const struct clg_kernel *kernel, int index, int *values);  /* the index-th of them    */
 void clg_space_default(const struct clg_kernel *kernel, int *values);         /* of any device           */
@@ -175,7 +176,7 @@ uint64_t clg_hash(uint64_t hash, const void *data, size_t size);      /* FNV-1a 
 
 /* ---- program.c, bincache.c ---------------------------------------------- */
 
-clgaze_status clg_store_open(clgaze_context *ctx);
+bool clg_store_open(clgaze_context *ctx); /* false: no memory */
 void clg_store_close(clgaze_context *ctx);
 /* Build, load or find the program of a kernel; `program` is retained for the
  * caller, `entry` lives as long as the context.  A program that has failed its
@@ -268,7 +269,7 @@ void clg_stage_options(const clgaze_context *ctx, const clgaze_problem *p, const
                        struct clg_text *text);
 /* Build the kernel that the stage names; what comes from disk, and .prove, is self-tested. */
 clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage);
-/* Build what was chosen: an optional strategy that fails its proof gives way to the next. */
+/* Build what was chosen for `op`; an optional strategy that fails its proof gives way to the next. */
 clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage);
 clgaze_status clg_stage_warm(clgaze_plan *plan, struct clg_stage *stage);
 void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage);
@@ -276,14 +277,14 @@ void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage);
  * compare with ref/: CLGAZE_ERR_UNSUPPORTED with a sentence if it computes wrongly. */
 clgaze_status clg_selftest(clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage);
 /* The first strategy of the table after `after` (NULL: of all) that fits, and its
- * values; fills stage->kernel, values, name and reason. */
+ * values; fills stage->kernel, values, name, reason and workspace. */
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
                          struct clg_stage *stage);
+bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel); /* by problem.kernel */
 /* NULL, or why none of the kernel's configurations fits; values become the
  * fitting ones nearest to those given. */
 const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
                         int *values);
-bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel); /* by problem.kernel */
 const char *clg_op_name(clgaze_op op);
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p); /* prefill.c */
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan);                  /* prefill.c */

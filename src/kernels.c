@@ -31,7 +31,7 @@ size_t clgaze_kernel_list(const char **names, const char **ops, size_t capacity)
     return n;
 }
 
-const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, const char *name)
+const struct clg_kernel *clg_kernel_in(const struct clg_kernel *const *table, const char *name)
 {
     size_t length = strcspn(name, " ");
 
@@ -39,6 +39,11 @@ const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, 
         if (strlen(table[i]->name) == length && strncmp(table[i]->name, name, length) == 0)
             return table[i];
     return NULL;
+}
+
+const struct clg_kernel *clg_kernel_find(const char *name)
+{
+    return clg_kernel_in(clg_kernels, name);
 }
 
 static int params(const struct clg_kernel *kernel)

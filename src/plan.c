@@ -1,5 +1,5 @@
 /*
- * plan.c: making plans: check, open the stages, warm.
+ * plan.c: making plans: check, choose, open the stages, warm.
  */
 #include <string.h>
 
@@ -40,21 +40,6 @@ out:
     return st;
 }
 
-static clgaze_status warm_stages(clgaze_plan *plan)
-{
-    clgaze_status st = CLGAZE_OK;
-
-    if (plan->seqs.kernel)
-        TRY(clg_stage_warm(plan, &plan->seqs));
-    if (plan->lists.kernel)
-        TRY(clg_stage_warm(plan, &plan->lists));
-    for (int op = 0; op < CLG_OPS; op++)
-        if (plan->stage[op].kernel)
-            TRY(clg_stage_warm(plan, &plan->stage[op]));
-out:
-    return st;
-}
-
 /* All that can be decided, or refused, without compiling. */
 static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
 {
@@ -67,15 +52,25 @@ static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
     if (makes_lists(plan->op, p))
         plan->lists.kernel = &clg_kernel_lists;
     for (int op = 0; op < CLG_OPS; op++) {
-        struct clg_stage *stage = &plan->stage[op];
-
-        if (!holds(plan->op, op))
-            continue;
-        TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, stage));
-        if (stage->kernel->workspace)
-            stage->workspace = stage->kernel->workspace(p, stage->values);
+        if (holds(plan->op, op))
+            TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, &plan->stage[op]));
     }
     TRY(clg_place_workspace(ctx, plan));
+out:
+    return st;
+}
+
+static clgaze_status warm_stages(clgaze_plan *plan)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    if (plan->seqs.kernel)
+        TRY(clg_stage_warm(plan, &plan->seqs));
+    if (plan->lists.kernel)
+        TRY(clg_stage_warm(plan, &plan->lists));
+    for (int op = 0; op < CLG_OPS; op++)
+        if (plan->stage[op].kernel)
+            TRY(clg_stage_warm(plan, &plan->stage[op]));
 out:
     return st;
 }
@@ -92,7 +87,7 @@ static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
     for (int op = 0; op < CLG_OPS; op++)
         if (plan->stage[op].kernel)
             TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
-    TRY(clg_place_workspace(ctx, plan)); /* again: a stage may have found that it needs more */
+    TRY(clg_place_workspace(ctx, plan)); /* again: a stage may need more, or be of another strategy */
     TRY(warm_stages(plan));
 out:
     return st;
@@ -188,10 +183,11 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
                               size_t capacity)
 {
     struct clg_text text = {reason, reason ? capacity : 0, 0};
-    clgaze_plan plan;
     struct clg_ear ear;
+    clgaze_plan plan;
     clgaze_status st;
 
+    clg_put(&text, "%s", "");
     if (!ctx || !problem) {
         clg_put(&text, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
@@ -204,12 +200,13 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
     st = clg_problem_check(&ear.ctx, op, problem);
     if (st == CLGAZE_OK)
         st = choose_stages(&ear.ctx, &plan);
-    clg_put(&text, "%s", st == CLGAZE_OK ? "" : ear.reason);
     for (int i = 0; i < CLG_OPS; i++) {
         if (st == CLGAZE_OK && plan.stage[i].kernel)
             clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
         clg_stage_free(ctx, &plan.stage[i]);
     }
+    if (st != CLGAZE_OK)
+        clg_put(&text, "%s", ear.reason);
     return st;
 }
 

@@ -122,18 +122,14 @@ static uint64_t binary_key(const clgaze_context *ctx, const struct clg_kernel *k
 
 /* ---- the store ------------------------------------------------------------ */
 
-clgaze_status clg_store_open(clgaze_context *ctx)
+bool clg_store_open(clgaze_context *ctx)
 {
-    clgaze_status st = CLGAZE_OK;
-
     ctx->store = clg_alloc(ctx, sizeof *ctx->store);
-    NEED(ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY,
-         "no memory for a context's programs");
-    return st;
-out:
+    if (ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0)
+        return true;
     clg_release(ctx, ctx->store);
     ctx->store = NULL;
-    return st;
+    return false;
 }
 
 void clg_store_close(clgaze_context *ctx)

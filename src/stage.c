@@ -32,7 +32,6 @@ static void empty(struct clg_stage *stage)
     memset(stage->entry, 0, sizeof stage->entry);
     stage->constants = NULL;
     stage->program = NULL;
-    stage->workspace = 0;
 }
 
 /* Make what a stage has beside its program. */
@@ -48,8 +47,6 @@ static clgaze_status furnish(clgaze_context *ctx, const clgaze_problem *p, struc
     }
     if (stage->kernel->prepare)
         TRY(stage->kernel->prepare(ctx, p, stage));
-    if (stage->kernel->workspace)
-        stage->workspace = stage->kernel->workspace(p, stage->values);
 out:
     return st;
 }
@@ -108,10 +105,12 @@ clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_pro
 {
     clgaze_status st = CLGAZE_OK;
 
-    while (stage->kernel->prove) {
-        const struct clg_kernel *tried = stage->kernel;
+    for (;;) {
+        const struct clg_kernel *after = stage->kernel;
         struct clg_ear ear;
 
+        if (!stage->kernel->prove)
+            return clg_stage_build(ctx, p, stage);
         clg_ear_open(&ear, ctx);
         st = clg_stage_build(&ear.ctx, p, stage);
         if (st == CLGAZE_OK)
@@ -119,12 +118,12 @@ clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_pro
         NEED(st != CLGAZE_ERR_NO_MEMORY, st, "%s", ear.reason);
         NEED(!clg_forced(p, stage->kernel), CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s",
              p->kernel, ear.reason);
-        clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s", tried->op, tried->name, ear.reason);
+        clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s", stage->kernel->op, stage->kernel->name,
+                ear.reason);
         clg_stage_free(ctx, stage);
         memset(stage, 0, sizeof *stage);
-        TRY(clg_choose(ctx, op, p, tried, stage));
+        TRY(clg_choose(ctx, op, p, after, stage));
     }
-    return clg_stage_build(ctx, p, stage);
 out:
     return st;
 }

@@ -39,12 +39,6 @@ void forget_heard(void)
     heard.warning[0] = heard.error[0][0] = heard.error[1][0] = '\0';
 }
 
-void assert_holds(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
-}
-
 /* ---- folders and files ------------------------------------------------------------------ */
 
 enum { MAX_FILE = 4 << 20 };

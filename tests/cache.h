@@ -19,7 +19,6 @@ extern struct heard {
 } heard;
 void hear(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 void forget_heard(void);
-void assert_holds(const char *text, const char *part);
 
 /* All that a test writes lies in `base`, a setup makes it and a teardown removes it. */
 extern char base[CACHE_PATH / 4];

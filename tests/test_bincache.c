@@ -176,7 +176,7 @@ static void test_damaged(void **state)
             fail_msg("%s: compiled %d times, warned %d times: %s %s", damages[i].name, heard.compiled, heard.warned,
                      heard.warning, heard.error[0]);
         if (heard.warned)
-            assert_holds(heard.warning, "is not usable and is dropped");
+            assert_says("the log", heard.warning, "is not usable and is dropped");
         assert_int_equal(entries(folder, again), 1); /* a good one has taken its place */
         assert_string_equal(again, path);
         assert_int_equal(lstat(path, &s), 0);
@@ -231,8 +231,8 @@ static void refuse(const char *folder, const char *why)
     assert_int_equal(clgaze_context_create(&o, &ctx), CLGAZE_ERR_CACHE);
     assert_null(ctx);
     assert_int_equal(heard.errors, 1);
-    assert_holds(heard.error[0], "options.cache_dir \"");
-    assert_holds(heard.error[0], why);
+    assert_says("the log", heard.error[0], "options.cache_dir \"");
+    assert_says("the log", heard.error[0], why);
 }
 
 static void test_named_folder(void **state)
@@ -280,7 +280,7 @@ static void by_environment(const char *own, const char *xdg, const char *home, c
     assert_int_equal(heard.warned, warned);
     assert_int_equal(heard.errors, 0);
     if (warned)
-        assert_holds(heard.warning, "no binary cache: folder \"");
+        assert_says("the log", heard.warning, "no binary cache: folder \"");
     clgaze_plan_free(cache_plan(ctx, 8)); /* all goes on */
     clgaze_context_free(ctx);
 }
@@ -319,7 +319,7 @@ static void test_folder_goes(void **state)
     clgaze_plan_free(cache_plan(ctx, 8));
     assert_int_equal(heard.compiled, 1);
     assert_int_equal(heard.warned, 1);
-    assert_holds(heard.warning, "could not be kept in \"");
+    assert_says("the log", heard.warning, "could not be kept in \"");
     clgaze_context_free(ctx);
 }
 

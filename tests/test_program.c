@@ -15,12 +15,12 @@ static int launches;
 static clgaze_status counted(struct clg_run *run)
 {
     launches++;
-    return clg_kernel_find(clg_kernels, "pool")->launch(run);
+    return clg_kernel_find("pool")->launch(run);
 }
 
 static void test_once(void **state)
 {
-    struct clg_kernel pool = *clg_kernel_find(clg_kernels, "pool");
+    struct clg_kernel pool = *clg_kernel_find("pool");
     const struct clg_kernel *const table[] = {&pool, NULL};
     char path[CACHE_PATH];
     struct stat s;
@@ -54,13 +54,13 @@ static void other_type(const clgaze_problem *p, const int *values, struct clg_te
     clgaze_problem q = *p;
 
     q.dtype = CLGAZE_BF16;
-    clg_kernel_find(clg_kernels, "pool")->define(&q, values, text);
+    clg_kernel_find("pool")->define(&q, values, text);
 }
 
 /* A program of the same strategy, but compiled with other options, under the key. */
 static void test_wrong_program(void **state)
 {
-    struct clg_kernel other = *clg_kernel_find(clg_kernels, "pool");
+    struct clg_kernel other = *clg_kernel_find("pool");
     const struct clg_kernel *const table[] = {&other, NULL};
     char path[CACHE_PATH], wrong_path[CACHE_PATH];
     const char *folder = cache_filled(path), *wrong_folder = under("wrong");
@@ -80,8 +80,8 @@ static void test_wrong_program(void **state)
     assert_int_equal(heard.compiled, 1);
     assert_int_equal(heard.warned, 1);
     assert_int_equal(heard.errors, 0);
-    assert_holds(heard.warning, path);
-    assert_holds(heard.warning, "is dropped: q_pooled");
+    assert_says("the log", heard.warning, path);
+    assert_says("the log", heard.warning, "is dropped: q_pooled");
     cache_plan_once(folder, NULL, 8); /* what was compiled instead is kept */
     assert_int_equal(heard.compiled, 0);
     assert_int_equal(heard.warned, 0);
@@ -95,7 +95,7 @@ static void test_wrong_program(void **state)
 static void test_key(void **state)
 {
     static const char *const more_sources[] = {"common.cl", "seqs.cl", "pool.cl", NULL};
-    struct clg_kernel pool = *clg_kernel_find(clg_kernels, "pool"), name = pool, options = pool, sources = pool;
+    struct clg_kernel pool = *clg_kernel_find("pool"), name = pool, options = pool, sources = pool;
     const struct clg_kernel *const tables[][2] = {{&name, NULL}, {&options, NULL}, {&sources, NULL}};
     const size_t words[] = {offsetof(struct clg_device, platform), offsetof(struct clg_device, platform_version),
                             offsetof(struct clg_device, vendor), offsetof(struct clg_device, name),
@@ -202,7 +202,7 @@ static void no_language(const clgaze_problem *p, const int *values, struct clg_t
 
 static void test_compiler(void **state)
 {
-    struct clg_kernel bad = *clg_kernel_find(clg_kernels, "pool");
+    struct clg_kernel bad = *clg_kernel_find("pool");
     const struct clg_kernel *const table[] = {&bad, NULL};
     clgaze_context *ctx = cache_none();
     clgaze_problem p = small();
@@ -216,9 +216,9 @@ static void test_compiler(void **state)
         assert_int_equal(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan), CLGAZE_ERR_BUILD);
         assert_null(plan);
         assert_int_equal(heard.errors, 2);
-        assert_holds(heard.error[0], "kernel pool does not compile on ");
-        assert_holds(heard.error[0], "-DD=undeclared_word");
-        assert_holds(heard.error[1], "undeclared_word"); /* the compiler's own words */
+        assert_says("the log", heard.error[0], "kernel pool does not compile on ");
+        assert_says("the log", heard.error[0], "-DD=undeclared_word");
+        assert_says("the log", heard.error[1], "undeclared_word"); /* the compiler's own words */
     }
     clgaze_context_free(ctx);
 }
