@@ -288,7 +288,7 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
         if (holds(op, i)) {
             memset(&stage, 0, sizeof stage);
             st = clg_choose(&ear, (clgaze_op)i, problem, &stage);
-            if (st == CLGAZE_OK && l.capacity && strlen(reason) + strlen(stage.name) + 3 < capacity)
+            if (st == CLGAZE_OK && reason && strlen(reason) + strlen(stage.name) + 3 < capacity)
                 snprintf(reason + strlen(reason), capacity - strlen(reason), "%s%s", reason[0] ? ", " : "",
                          stage.name);
             clg_stage_free(&ear, &stage);

@@ -177,7 +177,7 @@ static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shape
             done.too_large++;
             continue;
         }
-        case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)(done.problems * 64 + i));
+        case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)done.problems * 64 + (uint64_t)i);
     }
     return made;
 }
