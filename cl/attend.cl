@@ -42,7 +42,7 @@
 #define EM     ((CHUNKS + TX - 1) / TX) /* chunks a work-item                    */
 #define DS     (D + 4)                  /* a local row: the 4 keep 8 rows in 8 banks  */
 #define PS     (BN + 1)
-#define SMALL  -1e30f
+#define SMALL  -0x1p100f /* times a scale it is exact: no residue reaches exp2 */
 #define LN2    0.6931471805599453f
 
 /* Copy `n` rows of D into `rows` local ones, the rest zero, times `scale`. */

@@ -47,11 +47,11 @@
 #define NR      (VEC * NV)
 #define PANELS  (BM / NR)
 #define FETCHED ((KT * MR + D - 1) / D) /* rows of V fetched for MR channels of work */
-#define SMALL   -1e30f                  /* finite: fast-math knows no infinity */
+#define SMALL   -0x1p100f               /* finite: fast-math knows no infinity; exact times a scale */
 #define LN2     0.6931471805599453f
 
 /* Ask for a cache line ahead of its use; a hint that may do nothing. */
-#ifdef __has_builtin
+#if defined(__has_builtin) && !defined(NO_FETCH)
 #if __has_builtin(__builtin_prefetch)
 #define FETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
 #endif
@@ -162,16 +162,17 @@ static inline void fetch_rows(__global const elem *from, ulong stride, int n)
             FETCH(from + (ulong)c * stride + x);
 }
 
-/* Four rows of four become four columns. */
+/* Four rows of four become four columns.  Element by element: each line is one
+ * shuffle to compilers, and oclgrind 21.10 faults on vectors made of vectors. */
 static inline void turn4(float4 *a)
 {
-    const float4 b0 = (float4)(a[0].lo, a[1].lo), b1 = (float4)(a[0].hi, a[1].hi);
-    const float4 b2 = (float4)(a[2].lo, a[3].lo), b3 = (float4)(a[2].hi, a[3].hi);
+    const float4 b0 = (float4)(a[0].x, a[1].x, a[0].y, a[1].y), b1 = (float4)(a[0].z, a[1].z, a[0].w, a[1].w);
+    const float4 b2 = (float4)(a[2].x, a[3].x, a[2].y, a[3].y), b3 = (float4)(a[2].z, a[3].z, a[2].w, a[3].w);
 
-    a[0] = (float4)(b0.even, b2.even);
-    a[1] = (float4)(b0.odd, b2.odd);
-    a[2] = (float4)(b1.even, b3.even);
-    a[3] = (float4)(b1.odd, b3.odd);
+    a[0] = (float4)(b0.x, b0.y, b2.x, b2.y);
+    a[1] = (float4)(b0.z, b0.w, b2.z, b2.w);
+    a[2] = (float4)(b1.x, b1.y, b3.x, b3.y);
+    a[3] = (float4)(b1.z, b1.w, b3.z, b3.w);
 }
 
 /* Transpose `n` rows of Q into one panel, the rest zero. */

@@ -59,6 +59,20 @@ static inline void store4_bf16(float4 v, __global ushort *to)
 }
 #define STORE4(x, p, i) store4_bf16(x, (p) + (i))
 #endif
+
+/* Eight at once.  Compilers split vloadn, which may be given any address, into
+ * single loads on some GPUs: one load of 16 bytes where the address allows. */
+#if DTYPE == 0
+#define WHOLE8(p) (*(__global const float8 *)(p))
+#elif DTYPE == 1
+static inline float8 whole8(ushort8 x)
+{
+    return vload_half8(0, (const half *)&x);
+}
+#define WHOLE8(p) whole8(*(__global const ushort8 *)(p))
+#else
+#define WHOLE8(p) as_float8(convert_uint8(*(__global const ushort8 *)(p)) << 16)
+#endif
 #define LOAD4(p, i)  LOADN(4, p, i)
 #define LOAD8(p, i)  LOADN(8, p, i)
 #define LOAD16(p, i) LOADN(16, p, i)

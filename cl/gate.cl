@@ -1,15 +1,9 @@
 /*
- * gate: the gate's matrices, then RoPE at each block's first token.
+ * gate: the gate's matrices; rope.cl does the rest.
  *
- * Idea      gate: a work-item owns RM rows and VEC channels; the matrix's rows
- *           are read as vectors, the pooled values as scalars
- *           rope: a work-item owns one pair of channels, or one that stays, of
- *           all heads
- * Grid      gate: (ceil(rows / RM) * DG / VEC, heads, 1), groups of WG
- *           rope: (DG - pairs, blocks, sequences), groups of 32
- * Assumes   DG % VEC == 0
- * Numerics  the angle position * inv_freq is kept in two floats and reduced in
- *           three steps, since 131072 radians in one float are 8e-3 off
+ * Idea      64 rows x 64 channels a work-group, see tile.cl
+ * Grid      (tiles of channels, tiles of rows, heads) groups of WG
+ * Assumes   DG % 8 == 0, k % STEP == 0
  */
 #ifndef DG
 #define DG 64
@@ -17,99 +11,61 @@
 #ifndef WTYPE
 #define WTYPE 0 /* storage of the matrices, as DTYPE */
 #endif
-#ifndef RM
-#define RM 4 /* rows a work-item */
-#endif
-#ifndef VEC
-#define VEC 8 /* channels a work-item */
-#endif
-#ifndef INTERLEAVED
-#define INTERLEAVED 0
-#endif
-#ifndef CAUSAL
-#define CAUSAL 1
-#endif
-
-#define CAT_(a, b) a##b
-#define CAT(a, b)  CAT_(a, b)
-#define vec        CAT(float, VEC)
-#define STORE_VEC  CAT(vstore, VEC)
-
 /* The matrix is read through the same macros as tokens, whose type DTYPE names. */
 #if WTYPE != DTYPE
 #error "the launcher passes the matrices' type as DTYPE"
 #endif
 
 /* y[row][head] = x[row][head / share] * w[head]: x has `heads / share` heads of `k` channels. */
-__kernel void gate(__global const float *x, ulong x_at, __global const elem *w, ulong w_at, __global float *y,
-                   ulong y_at, int rows, int heads, int share, int k)
+__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global const float *x, ulong x_at,
+                                                                   __global const elem *w, ulong w_at,
+                                                                   __global float *y, ulong y_at, int rows, int heads,
+                                                                   int share, int k)
 {
-    const int r0 = get_global_id(0) / (DG / VEC) * RM, c = get_global_id(0) % (DG / VEC) * VEC;
-    const int h = get_global_id(1), from_heads = heads / max(share, 1);
-
-    if (r0 < rows) {
-        __global const float *a[RM];
-        vec sum[RM];
-
-        for (int r = 0; r < RM; r++) {
-            a[r] = x + x_at + ((ulong)min(r0 + r, rows - 1) * from_heads + h / share) * k;
-            sum[r] = (vec)(0.0f);
-        }
-        for (int i = 0; i < k; i++) {
-            const vec b = CAT(LOAD, VEC)(w, w_at + ((ulong)h * k + i) * DG + c);
+    __local float a[2 * STEP * PITCH], b[2 * STEP * PITCH];
+    const int c0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE, h = get_group_id(2);
+    const int from_heads = heads / max(share, 1), steps = i0 < rows ? k / STEP : 0;
+    __global const float *from = x + x_at + (ulong)(h / max(share, 1)) * k;
+    const ulong matrix = w_at + (ulong)h * k * DG;
+    const int whole_x = WHOLE(from), whole_y = WHOLE(y + y_at);
+    float4 sum[TM * TN / 4];
 
 #pragma unroll
-            for (int r = 0; r < RM; r++)
-                sum[r] = fma((vec)(a[r][i]), b, sum[r]);
-        }
-        for (int r = 0; r < RM; r++)
-            if (r0 + r < rows)
-                STORE_VEC(sum[r], 0, y + y_at + ((ulong)(r0 + r) * heads + h) * DG + c);
-    }
-}
+    for (int e = 0; e < TM * TN / 4; e++)
+        sum[e] = (float4)(0.0f);
+    for (int step = 0; step <= steps; step++) { /* fill one, multiply the one before */
+        float4 p[EACH_LOAD], q[EACH_LOAD];
 
-/* cos and sin of position * freq. */
-static inline float2 turn(int position, float freq)
-{
-    const float high = (float)position * freq, low = fma((float)position, freq, -high);
-    const float turns = rint(high * 0.15915494309189535f);
-    float angle = fma(-turns, 6.28318548202514648f, high);
+#pragma unroll
+        for (int e = 0; e < EACH_LOAD; e++) {
+            const int2 along = load_along(e), across = load_across(e);
 
-    angle = fma(turns, 1.74845553146951715e-7f, angle) + low;
-    return (float2)(cos(angle), sin(angle));
-}
-
-/* `side`: 0 queries, 1 keys.  x and y may be the same tensor. */
-__kernel void rope(__global const float *x, ulong x_at, __global float *y, ulong y_at, __global const float *inv_freq,
-                   ulong inv_freq_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk,
-                   int rows, int heads, int pairs, int side, int block, float scale)
-{
-    const int c = get_global_id(0), i = get_global_id(1), s = get_global_id(2);
-
-    if (s < sequences && c < DG - pairs) {
-        const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-        const int row = (side ? at.col0 : at.row0) + i, length = side ? at.sk : at.sq;
-
-        if (row < rows && i * block < length) {
-            const ulong place = ((ulong)at.batch * rows + row) * heads * DG;
-            __global const float *from = x + x_at + place;
-            __global float *to = y + y_at + place;
-
-            if (c < pairs) {
-                const int first = INTERLEAVED ? 2 * c : c, second = INTERLEAVED ? 2 * c + 1 : c + pairs;
-                const int position = i * block + (CAUSAL && !side ? at.sk - at.sq : 0);
-                const float2 cs = turn(position, inv_freq[inv_freq_at + c]) * scale;
-
-                for (int h = 0; h < heads; h++) {
-                    const float a = from[h * DG + first], b = from[h * DG + second];
-
-                    to[h * DG + first] = a * cs.x - b * cs.y;
-                    to[h * DG + second] = b * cs.x + a * cs.y;
-                }
-            } else {
-                for (int h = 0; h < heads; h++)
-                    to[h * DG + c + pairs] = from[h * DG + c + pairs];
+            if (step < steps && LOADING(e)) {
+                p[e] = load4(from + (ulong)min(i0 + along.x, rows - 1) * from_heads * k + step * STEP + along.y,
+                             whole_x);
+                q[e] = LOAD4(w, matrix + (ulong)(step * STEP + across.y) * DG + min(c0 + across.x, DG - 4));
             }
+        }
+        if (step > 0)
+            multiply(a + (step - 1) % 2 * STEP * PITCH, b + (step - 1) % 2 * STEP * PITCH, sum);
+#pragma unroll
+        for (int e = 0; e < EACH_LOAD; e++)
+            if (step < steps && LOADING(e)) {
+                store_along(p[e], load_along(e), a + step % 2 * STEP * PITCH);
+                store_across(q[e], load_across(e), b + step % 2 * STEP * PITCH);
+            }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+#pragma unroll
+    for (int r = 0; r < TM; r++) {
+        const int i = i0 + sum_row(r);
+
+        if (i < rows) {
+#pragma unroll
+            for (int c = 0; c < TN / 4; c++)
+                if (c0 + sum_col(c * 4) < DG)
+                    store4(sum[r * (TN / 4) + c], y + y_at + ((ulong)i * heads + h) * DG + c0 + sum_col(c * 4),
+                           whole_y);
         }
     }
 }

@@ -18,6 +18,42 @@
 #define vec        CAT(float, VEC)
 #define LOAD_VEC   CAT(LOAD, VEC)
 #define STORE_VEC  CAT(vstore, VEC)
+#define AHEAD      8 /* tokens loaded at once */
+
+#if VEC == 8
+#define LOAD(p, i, whole) ((whole) ? WHOLE8((p) + (i)) : LOAD_VEC(p, i))
+#else
+#define LOAD(p, i, whole) LOAD_VEC(p, i)
+#endif
+
+/* Maximum, minimum and sum of n >= 1 tokens; `whole`: addresses are those of whole vectors. */
+static inline void reduce(__global const elem *from, ulong stride, int n, int whole, vec *high, vec *low, vec *sum)
+{
+    int t = 0;
+
+    *high = *low = LOAD(from, 0, whole);
+    *sum = (vec)(0.0f);
+    for (; t + AHEAD <= n; t += AHEAD) {
+        vec y[AHEAD];
+
+#pragma unroll
+        for (int e = 0; e < AHEAD; e++)
+            y[e] = LOAD(from, (ulong)(t + e) * stride, whole);
+#pragma unroll
+        for (int e = 0; e < AHEAD; e++) {
+            *high = fmax(*high, y[e]);
+            *low = fmin(*low, y[e]);
+            *sum += y[e];
+        }
+    }
+    for (; t < n; t++) {
+        const vec y = LOAD(from, (ulong)t * stride, whole);
+
+        *high = fmax(*high, y);
+        *low = fmin(*low, y);
+        *sum += y;
+    }
+}
 
 enum { POOL_MAX = 1, POOL_MIN = 2, POOL_AVG = 4 };
 
@@ -35,18 +71,15 @@ __kernel void pool(__global const elem *x, ulong4 x_at, __global float *pooled, 
         const int first = i * block, n = min(block, length - first);
 
         if (n > 0 && row < rows) {
-            ulong from = token_at(x_at, at.batch, (side ? at.k0 : at.q0) + first, h) + c;
+            __global const elem *from = x + token_at(x_at, at.batch, (side ? at.k0 : at.q0) + first, h) + c;
             __global float *to =
                 pooled + pooled_at + (((ulong)at.batch * rows + row) * heads + h) * (n_pools * D) + c;
-            vec high = LOAD_VEC(x, from), low = high, sum = high;
+            vec high, low, sum;
 
-            for (int t = 1; t < n; t++) {
-                const vec y = LOAD_VEC(x, from + (ulong)t * x_at.z);
-
-                high = fmax(high, y);
-                low = fmin(low, y);
-                sum += y;
-            }
+            if (VEC == 8 && (((ulong)from | x_at.z * sizeof(elem)) & (8 * sizeof(elem) - 1)) == 0)
+                reduce(from, x_at.z, n, 1, &high, &low, &sum);
+            else
+                reduce(from, x_at.z, n, 0, &high, &low, &sum);
             if (pools & POOL_MAX) {
                 STORE_VEC(high, 0, to);
                 to += D;

@@ -1,12 +1,11 @@
 /*
  * score: dot(query block, key block) / sqrt(DG), -inf where invisible.
  *
- * Idea      a work-item owns RM query blocks and CN key blocks; partial sums
- *           stay in vectors along the channels until the end
- * Grid      (ceil(rows / RM) * ceil(cols / CN), heads, sequences), groups of WG
- * Assumes   DG % 8 == 0
- * Edges     every element of a sequence's rows is written, also beyond its
- *           own key blocks
+ * Idea      64 query blocks x 64 key blocks a work-group, see tile.cl
+ * Grid      (tiles of key blocks, tiles of query blocks, heads * sequences) groups of WG
+ * Assumes   DG % STEP == 0
+ * Edges     every element of a sequence's rows is written, also beyond its own
+ *           key blocks; a tile that no row sees reads nothing
  */
 #ifndef DG
 #define DG 64
@@ -14,85 +13,77 @@
 #ifndef CAUSAL
 #define CAUSAL 1
 #endif
-#ifndef RM
-#define RM 4 /* query blocks a work-item */
-#endif
-#ifndef CN
-#define CN 4 /* key blocks a work-item */
-#endif
-#ifndef VEC
-#define VEC 4 /* channels at a time */
-#endif
-
-#define CAT_(a, b)  a##b
-#define CAT(a, b)   CAT_(a, b)
-#define vec         CAT(float, VEC)
-#define LOAD_VEC(p) CAT(vload, VEC)(0, p)
-
-static inline float sum4(float4 x)
-{
-    return x.x + x.y + (x.z + x.w);
-}
-#if VEC == 4
-#define SUM(x) sum4(x)
-#else
-#define SUM(x) sum4((x).lo + (x).hi)
-#endif
 
 /* `share` query heads read one head of k_gated. */
-__kernel void score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, __global float *scores,
-                    ulong scores_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk,
-                    int rows, int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale)
+__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
+score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, __global float *scores,
+      ulong scores_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows,
+      int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale)
 {
-    const int tiles = max((cols + CN - 1) / CN, 1);
-    const int item = get_global_id(0), tile_row = item / tiles;
-    const int i0 = tile_row * RM, j0 = (item - tile_row * tiles) * CN;
-    const int h = get_global_id(1), s = get_global_id(2);
+    __local float a[2 * STEP * PITCH], b[2 * STEP * PITCH];
+    const int j0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE;
+    const int h = get_group_id(2) % max(heads, 1), s = get_group_id(2) / max(heads, 1);
+    const bool live = s < sequences;
+    const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
+    const int n = live ? (at.sq + block_q - 1) / block_q : 0, k_heads = heads / max(share, 1);
+    const int most = n > 0 ? visible_blocks(CAUSAL, min(i0 + TILE, n) - 1, block_q, block_k, at.sq, at.sk) : 0;
+    const int steps = i0 < n && j0 < most ? DG / STEP : 0;
+    __global const float *from_q = q + q_at + ((ulong)(at.batch * rows + at.row0) * heads + h) * DG;
+    __global const float *from_k =
+        k + k_at + ((ulong)(at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
+    const int whole_q = WHOLE(from_q), whole_k = WHOLE(from_k),
+              whole_to = WHOLE(scores + scores_at) & (cols % 4 == 0);
+    float4 sum[TM * TN / 4];
 
-    if (s < sequences && j0 < cols) {
-        const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-        const int n = (at.sq + block_q - 1) / block_q;
-        const int k_heads = heads / max(share, 1);
+#pragma unroll
+    for (int x = 0; x < TM * TN / 4; x++)
+        sum[x] = (float4)(0.0f);
+    for (int step = 0; step <= steps; step++) { /* fill one, multiply the one before */
+        float4 x[EACH_LOAD], y[EACH_LOAD];
 
-        if (i0 < n) {
-            int see[RM], most = 0;
-            vec sum[RM][CN];
+#pragma unroll
+        for (int e = 0; e < EACH_LOAD; e++) {
+            const int2 to = load_along(e);
 
-            for (int r = 0; r < RM; r++) {
-                see[r] = visible_blocks(CAUSAL, min(i0 + r, n - 1), block_q, block_k, at.sq, at.sk);
-                most = max(most, see[r]);
-                for (int c = 0; c < CN; c++)
-                    sum[r][c] = (vec)(0.0f);
+            if (step < steps && LOADING(e)) {
+                x[e] = load4(from_q + (ulong)min(i0 + to.x, n - 1) * heads * DG + step * STEP + to.y, whole_q);
+                y[e] = load4(from_k + (ulong)min(j0 + to.x, most - 1) * k_heads * DG + step * STEP + to.y, whole_k);
             }
-            if (j0 < most) {
-                __global const float *a[RM], *b[CN];
-
-                for (int r = 0; r < RM; r++)
-                    a[r] = q + q_at + (((ulong)at.batch * rows + at.row0 + min(i0 + r, n - 1)) * heads + h) * DG;
-                for (int c = 0; c < CN; c++)
-                    b[c] =
-                        k + k_at +
-                        (((ulong)at.batch * blocks_k + at.col0 + min(j0 + c, most - 1)) * k_heads + h / share) * DG;
-                for (int x = 0; x < DG; x += VEC) {
-                    vec y[CN];
-
+        }
+        if (step > 0)
+            multiply(a + (step - 1) % 2 * STEP * PITCH, b + (step - 1) % 2 * STEP * PITCH, sum);
 #pragma unroll
-                    for (int c = 0; c < CN; c++)
-                        y[c] = LOAD_VEC(b[c] + x);
+        for (int e = 0; e < EACH_LOAD; e++)
+            if (step < steps && LOADING(e)) {
+                store_along(x[e], load_along(e), a + step % 2 * STEP * PITCH);
+                store_along(y[e], load_along(e), b + step % 2 * STEP * PITCH);
+            }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
 #pragma unroll
-                    for (int r = 0; r < RM; r++) {
-                        const vec z = LOAD_VEC(a[r] + x);
+    for (int r = 0; r < TM; r++) {
+        const int i = i0 + sum_row(r), see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
+        __global float *to = scores + scores_at + ((ulong)(at.batch * heads + h) * rows + at.row0 + i) * cols;
 
+        if (i < n && at.row0 + i < rows) {
 #pragma unroll
-                        for (int c = 0; c < CN; c++)
-                            sum[r][c] = fma(z, y[c], sum[r][c]);
-                    }
+            for (int c = 0; c < TN / 4; c++) {
+                const float4 x = sum[r * (TN / 4) + c] * scale;
+                const int j = j0 + sum_col(c * 4);
+                const float4 y = (float4)(j < see ? x.x : NEG_INF, j + 1 < see ? x.y : NEG_INF,
+                                          j + 2 < see ? x.z : NEG_INF, j + 3 < see ? x.w : NEG_INF);
+
+                if (j + 4 <= cols) {
+                    store4(y, to + j, whole_to);
+                } else {
+                    if (j < cols)
+                        to[j] = y.x;
+                    if (j + 1 < cols)
+                        to[j + 1] = y.y;
+                    if (j + 2 < cols)
+                        to[j + 2] = y.z;
                 }
             }
-            for (int r = 0; r < RM && i0 + r < n && at.row0 + i0 + r < rows; r++)
-                for (int c = 0; c < CN && j0 + c < cols; c++)
-                    scores[scores_at + (((ulong)at.batch * heads + h) * rows + at.row0 + i0 + r) * cols + j0 + c] =
-                        j0 + c < see[r] ? SUM(sum[r][c]) * scale : NEG_INF;
         }
     }
 }

@@ -1,17 +1,20 @@
 /*
  * select: a row of scores to a list of blocks, one work-group a row.
  *
- * Idea      the k-th highest key by radix, 8 bits a pass, counting keys or
- *           adding masses in local memory; then each work-item writes its
- *           stretch of the row, in block order
+ * Idea      the k-th highest key by radix, 8 bits a pass from the highest bit in
+ *           which keys of the row differ, counting keys or adding masses in
+ *           local memory, where the row's first CACHE keys are too; then each
+ *           work-item writes its stretch of the row, in block order
  * Grid      (rows of one sequence, list heads, sequences) groups of WG
- * Local     3 KB + 8 * WG bytes
+ * Local     4 KB + 4 * CACHE + 4 * WG bytes
  * Edges     see docs/pipeline.md#select
  */
 #ifndef WG
 #define WG 64 /* work-items in a group */
 #endif
-#define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define CACHE     2048
+#define INVISIBLE 0x007fffffu /* the key of -inf */
+#define BARRIER   barrier(CLK_LOCAL_MEM_FENCE)
 
 /* Sums of a row.  A mass has 31 bits and a row 2^15 of them: halves of 16 bits
  * keep every sum in 32 bits, where all devices have atomics. */
@@ -20,9 +23,16 @@ typedef struct {
     uint part_count[16], part_low[16], part_high[16];
     uint prefix, taken, mass_low, mass_high; /* mass: high * 65536 + low */
     int range, visible, forced, over, chosen_free, ties;
-    uint most, total_low, total_high;
-    uint above[WG], equal[WG];
+    uint most, least, total_low, total_high;
+    uint before[WG]; /* keys of earlier stretches: above the lowest chosen, equal to it << 16 */
+    uint key[CACHE];
 } board_t;
+
+/* The key of block j, from local memory where it is there. */
+static inline uint key_at(__global const float *s, int j, __local const board_t *b)
+{
+    return j < CACHE ? b->key[j] : key_of(s[j]);
+}
 
 static inline ulong mass_sum(uint low, uint high)
 {
@@ -60,23 +70,25 @@ static void find_top(__global const float *s, int n, int want, ulong bound, floa
                      int lift, __local board_t *b)
 {
     const int l = get_local_id(0);
+    const uint high = lift ? 0xffffffffu : b->most;
+    int shift = max(24 - (int)clz((high ^ b->least) | 1u), 0), done = 0;
+    uint mask = 0;
 
-    if (l == 0)
-        b->prefix = b->taken = b->mass_low = b->mass_high = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        const uint mask = shift == 24 ? 0u : 0xffffffffu << (shift + 8);
-
+    if (l == 0) {
+        b->prefix = high & ~(uint)((1ul << (shift + 8)) - 1ul);
+        b->taken = b->mass_low = b->mass_high = 0;
+    }
+    while (!done) {
         for (int d = l; d < 256; d += WG)
             b->count[d] = b->low[d] = b->high[d] = 0;
         BARRIER;
         for (int j = l; j < n; j += WG) {
-            const float x = s[j];
-            const uint key = lifted(key_of(x), j, f, lift);
+            const uint own = key_at(s, j, b), key = lifted(own, j, f, lift);
 
-            if (x != NEG_INF && (key & mask) == b->prefix) {
+            if (own != INVISIBLE && (key & mask) == (b->prefix & mask)) {
                 atomic_inc(&b->count[key >> shift & 255]);
                 if (bound) {
-                    const uint mass = mass_of(x, most, merged);
+                    const uint mass = mass_of(score_of(own), most, merged);
 
                     atomic_add(&b->low[key >> shift & 255], mass & 0xffffu);
                     atomic_add(&b->high[key >> shift & 255], mass >> 16);
@@ -100,6 +112,9 @@ static void find_top(__global const float *s, int n, int want, ulong bound, floa
         if (l == 0)
             pick_digit(b, want, bound, shift);
         BARRIER;
+        done = shift == 0;
+        mask = 0xffffffffu << shift;
+        shift = max(shift - 8, 0);
     }
     if (l == 0) {
         const uint each = bound ? mass_of(score_of(b->prefix), most, merged) : 1u;
@@ -115,26 +130,24 @@ static void find_top(__global const float *s, int n, int want, ulong bound, floa
 static void count_stretches(__global const float *s, int from, int to, forced_t f, int lift, __local board_t *b)
 {
     const int l = get_local_id(0);
-    uint above = 0, equal = 0;
+    uint both = 0;
 
     for (int j = from; j < to; j++) {
-        const uint key = lifted(key_of(s[j]), j, f, lift);
+        const uint own = key_at(s, j, b), key = lifted(own, j, f, lift);
 
-        above += s[j] != NEG_INF && key > b->prefix;
-        equal += s[j] != NEG_INF && key == b->prefix;
+        if (own != INVISIBLE)
+            both += key > b->prefix ? 1u : key == b->prefix ? 0x10000u : 0u;
     }
-    b->above[l] = above;
-    b->equal[l] = equal;
+    b->before[l] = both;
     BARRIER;
     if (l == 0) {
-        above = equal = 0;
+        both = 0;
+#pragma unroll 8
         for (int e = 0; e < WG; e++) {
-            const uint a = b->above[e], q = b->equal[e];
+            const uint x = b->before[e];
 
-            b->above[e] = above;
-            b->equal[e] = equal;
-            above += a;
-            equal += q;
+            b->before[e] = both;
+            both += x;
         }
     }
     BARRIER;
@@ -145,35 +158,46 @@ static void survey(__global const float *s, int cols, int sink, int local_n, int
 {
     const int l = get_local_id(0);
     int range = 0, visible = 0, forced = 0, n;
-    uint most = 0, low = 0, high = 0;
+    uint most = 0, least = 0xffffffffu, low = 0, high = 0;
     forced_t f;
 
     if (l == 0) {
         b->range = b->visible = b->forced = b->over = b->chosen_free = 0;
         b->most = b->total_low = b->total_high = 0;
+        b->least = 0xffffffffu;
     }
     BARRIER;
-    for (int j = l; j < cols; j += WG)
-        if (s[j] != NEG_INF) {
+    for (int j = l; j < cols; j += WG) {
+        const uint key = key_of(s[j]);
+
+        if (j < CACHE)
+            b->key[j] = key;
+        if (key != INVISIBLE) {
             range = j + 1;
             visible++;
-            most = max(most, key_of(s[j]));
+            most = max(most, key);
+            least = min(least, key);
         }
+    }
     atomic_max(&b->range, range);
     atomic_add(&b->visible, visible);
     atomic_max(&b->most, most);
+    atomic_min(&b->least, least);
     BARRIER;
     n = b->range;
     f.sink_end = min(sink, n);
     f.local_at = max(n - local_n, 0);
-    for (int j = l; j < n; j += WG)
-        if (s[j] != NEG_INF) {
-            const uint mass = BY_MASS ? mass_of(s[j], score_of(b->most), merged) : 0u;
+    for (int j = BY_MASS || sink > 0 || local_n > 0 ? l : n; j < n; j += WG) {
+        const uint key = key_at(s, j, b);
+
+        if (key != INVISIBLE) {
+            const uint mass = BY_MASS ? mass_of(score_of(key), score_of(b->most), merged) : 0u;
 
             forced += is_forced(f, j);
             low += mass & 0xffffu;
             high += mass >> 16;
         }
+    }
     atomic_add(&b->forced, forced);
     atomic_add(&b->total_low, low);
     atomic_add(&b->total_high, high);
@@ -198,7 +222,7 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
     const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
-    const int live = s < sequences && i < nq && at.row0 + i < rows;
+    const int live = s < sequences && i < nq && at.row0 + i < rows, dense = live && i >= nq - last_rows;
     const ulong row = live ? ((ulong)at.batch * heads + h) * rows + at.row0 + i : 0;
     __global const float *x = scores + scores_at + row * cols;
     __global int *list = blocks + blocks_at + row * width;
@@ -222,13 +246,16 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
     if (RULE == 3) {
         int over = 0;
 
-        for (int j = from; j < to; j++)
-            over += x[j] != NEG_INF && mass_of(x[j], high, merged) > bound;
+        for (int j = from; j < to; j++) {
+            const uint key = key_at(x, j, &b);
+
+            over += key != INVISIBLE && mass_of(score_of(key), high, merged) > bound;
+        }
         atomic_add(&b.over, over);
         BARRIER;
         k = b.over;
     }
-    k = bound_count(k, i >= nq - last_rows, min_k, max_k, f.visible);
+    k = bound_count(k, dense, min_k, max_k, f.visible);
     lift = RULE != 4 && (b.forced > 0 || k > width);
     /* Pass -1: how many blocks top_p needs.  Pass 0: what the rule chooses.  Pass 1, where something is forced or
      * the list is too narrow: that again with the forced blocks on top.  One loop, since PoCL 3.1 breaks on a second
@@ -239,34 +266,38 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
         find_top(x, n, pass > 0 ? min(b.forced + b.chosen_free, width) : k, pass < 0 ? max(bound, 1ul) : 0ul, high,
                  merged, f, pass > 0, &b);
         if (pass < 0) {
-            k = bound_count(total ? (int)b.taken + b.ties : 1, i >= nq - last_rows, min_k, max_k, f.visible);
+            k = bound_count(total ? (int)b.taken + b.ties : 1, dense, min_k, max_k, f.visible);
             lift = b.forced > 0 || k > width;
         }
         count_stretches(x, from, to, f, pass > 0, &b);
-        left = b.ties - (int)b.equal[l];
-        for (int j = from; j < to; j++)
-            if (x[j] != NEG_INF) {
-                const uint key = key_of(x[j]);
+        left = b.ties - (int)(b.before[l] >> 16);
+        for (int j = pass == 0 && lift ? from : to; j < to; j++) {
+            const uint key = key_at(x, j, &b);
+
+            if (key != INVISIBLE) {
                 const int in = key > b.prefix || (key == b.prefix && left-- > 0);
 
                 chosen += in && !is_forced(f, j);
             }
+        }
         if (pass == 0)
             atomic_add(&b.chosen_free, chosen);
         BARRIER;
     }
     if (live) {
-        int left = b.ties - (int)b.equal[l];
-        int e = (int)b.above[l] + min((int)b.equal[l], b.ties);
+        const int equal = (int)(b.before[l] >> 16);
+        int left = b.ties - equal;
+        int e = (int)(b.before[l] & 0xffffu) + min(equal, b.ties);
 
         kept = f.visible > 0 ? (int)b.taken + b.ties : 0;
-        for (int j = from; j < to; j++)
-            if (x[j] != NEG_INF) {
-                const uint key = lifted(key_of(x[j]), j, f, lift);
+        for (int j = from; j < to; j++) {
+            const uint own = key_at(x, j, &b), key = lifted(own, j, f, lift);
 
+            if (own != INVISIBLE) {
                 if ((key > b.prefix || (key == b.prefix && left-- > 0)) && e < width)
                     list[e++] = j;
             }
+        }
         if (l == 0)
             counts[counts_at + row] = min(kept, width);
         for (int j = kept + l; j < width; j += WG)

@@ -178,7 +178,7 @@ bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, c
 
     if (!ctx->cache_dir || !file_name(ctx, key, "bin", path))
         return false;
-    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
     binary = read_checked(ctx, fd, key, &size);
@@ -191,6 +191,15 @@ bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, c
         unlink(path);
     }
     return good;
+}
+
+void clg_bincache_drop(const clgaze_context *ctx, uint64_t key, const char *why)
+{
+    char path[MAX_PATH];
+
+    if (!ctx->cache_dir || !file_name(ctx, key, "bin", path) || unlink(path) != 0)
+        return;
+    clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "cached program \"%s\" is dropped: %s", path, why);
 }
 
 /* Write under a temporary name, then rename: a reader sees all or nothing. */

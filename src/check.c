@@ -37,8 +37,11 @@ static clgaze_status check_shape(struct check *c, const struct field *f, const c
                  (long long)t->shape[i], (long long)c->value[d], c->from[d] ? ", as in " : "",
                  c->from[d] ? c->from[d] : "");
         } else {
-            NEED(t->shape[i] >= 1 && t->shape[i] <= c->most[d], code, "%s.shape[%d] is %lld: this plan takes 1..%lld",
-                 f->name, i, (long long)t->shape[i], (long long)c->most[d]);
+            int least = d == S1 ? 2 : 1; /* one sequence has two ends */
+
+            NEED(t->shape[i] >= least && t->shape[i] <= c->most[d], code,
+                 "%s.shape[%d] is %lld: this plan takes %d..%lld", f->name, i, (long long)t->shape[i], least,
+                 (long long)c->most[d]);
             NEED(d != HS || t->shape[i] == c->value[HQ] || t->shape[i] == c->value[HL], code,
                  "%s.shape[%d] is %lld heads: it must be %lld (query heads) or %lld (lists)", f->name, i,
                  (long long)t->shape[i], (long long)c->value[HQ], (long long)c->value[HL]);
@@ -48,6 +51,20 @@ static clgaze_status check_shape(struct check *c, const struct field *f, const c
     }
 out:
     return st;
+}
+
+/* Does no step along dimension i end on an element of the steps shorter than it? */
+static bool own_memory(const clgaze_tensor *t, int i)
+{
+    bool own = t->shape[i] == 1 || t->stride[i] > 0;
+
+    for (int j = 0; j < t->rank; j++) {
+        bool inner = t->stride[j] < t->stride[i] || (t->stride[j] == t->stride[i] && j > i);
+
+        if (i != j && t->shape[i] > 1 && t->shape[j] > 1 && inner)
+            own = own && t->stride[i] >= t->stride[j] * t->shape[j];
+    }
+    return own;
 }
 
 /* Strides: any for tokens as long as elements of outputs do not meet. */
@@ -66,15 +83,11 @@ static clgaze_status check_strides(const struct check *c, const struct field *f,
         NEED(t->stride[i] >= 0 && t->stride[i] <= INT64_MAX / t->shape[i] / 8, CLGAZE_ERR_STRIDE,
              "%s.stride[%d] is %lld: it must be 0 or more, and less than the buffer", f->name, i,
              (long long)t->stride[i]);
-        for (int j = 0; output && j < t->rank; j++) {
-            bool inner = t->stride[j] < t->stride[i] || (t->stride[j] == t->stride[i] && j > i);
-
-            NEED(i == j || t->shape[i] == 1 || t->shape[j] == 1 || !inner ||
-                     t->stride[i] >= t->stride[j] * t->shape[j],
-                 CLGAZE_ERR_STRIDE, "%s.stride[%d] is %lld: elements of an output would lie on top of each other",
-                 f->name, i, (long long)t->stride[i]);
-        }
     }
+    for (int i = 0; output && i < t->rank; i++)
+        NEED(own_memory(t, i), CLGAZE_ERR_STRIDE,
+             "%s.stride[%d] is %lld: elements of an output would lie on top of each other", f->name, i,
+             (long long)t->stride[i]);
 out:
     return st;
 }
@@ -137,12 +150,27 @@ struct span {
     size_t begin, end;
 };
 
+/* In terms of the whole buffer where this one was made by clCreateSubBuffer. */
+static struct span span_in(cl_mem buffer, size_t begin, size_t end)
+{
+    cl_mem whole = NULL;
+    size_t at = 0;
+    struct span s = {buffer, begin, end};
+
+    if (begin == end || clGetMemObjectInfo(buffer, CL_MEM_ASSOCIATED_MEMOBJECT, sizeof whole, &whole, NULL) ||
+        !whole || clGetMemObjectInfo(buffer, CL_MEM_OFFSET, sizeof at, &at, NULL))
+        return s;
+    s.buffer = whole;
+    s.begin += at;
+    s.end += at;
+    return s;
+}
+
 static struct span span_of(const clgaze_tensor *t)
 {
     size_t size = clgaze_dtype_size(t->dtype);
-    struct span s = {t->buffer, t->offset * size, (t->offset + (size_t)extent(t)) * size};
 
-    return s;
+    return span_in(t->buffer, t->offset * size, (t->offset + (size_t)extent(t)) * size);
 }
 
 static bool meet(struct span a, struct span b)
@@ -158,18 +186,21 @@ static bool touched(const struct check *c, int f)
 static clgaze_status check_overlap(const struct check *c, const struct clg_run *run)
 {
     const clgaze_context *ctx = c->ctx;
-    const struct span work = {run->workspace, run->base, run->base + run->plan->workspace};
+    const struct span work = span_in(run->workspace, run->base, run->base + run->plan->workspace);
+    struct span spans[FIELDS];
     clgaze_status st = CLGAZE_OK;
 
+    for (int i = 0; i < FIELDS; i++)
+        if (touched(c, i))
+            spans[i] = span_of(clg_field_of(c, i));
     for (int i = 0; i < FIELDS; i++) {
         if (!touched(c, i))
             continue;
-        NEED(!meet(span_of(clg_field_of(c, i)), work), CLGAZE_ERR_OVERLAP, "%s overlaps the workspace",
+        NEED(!run->workspace || !meet(spans[i], work), CLGAZE_ERR_OVERLAP, "%s overlaps the workspace",
              clg_fields[i].name);
         for (int j = 0; j < FIELDS && c->role[i] != INPUT; j++)
-            NEED(i == j || !touched(c, j) || !meet(span_of(clg_field_of(c, i)), span_of(clg_field_of(c, j))),
-                 CLGAZE_ERR_OVERLAP, "%s overlaps %s: an output needs memory of its own", clg_fields[i].name,
-                 clg_fields[j].name);
+            NEED(i == j || !touched(c, j) || !meet(spans[i], spans[j]), CLGAZE_ERR_OVERLAP,
+                 "%s overlaps %s: an output needs memory of its own", clg_fields[i].name, clg_fields[j].name);
     }
 out:
     return st;
@@ -218,10 +249,23 @@ static void read_sizes(const struct check *c, struct clg_sizes *n, const clgaze_
     n->width = (int)v[WIDTH];
 }
 
-clgaze_status clg_tensors_check(struct clg_run *run, clgaze_op op, const clgaze_call *call)
+/* The gate needs no lengths: without them those of the plan serve. */
+static clgaze_call with_lengths(const clgaze_call *call, clgaze_op op, const clgaze_problem *p)
+{
+    clgaze_call with = *call;
+
+    if (op == CLGAZE_GATE) {
+        with.longest_q = with.longest_q ? with.longest_q : p->max_q;
+        with.longest_k = with.longest_k ? with.longest_k : p->max_k;
+    }
+    return with;
+}
+
+clgaze_status clg_tensors_check(struct clg_run *run, clgaze_op op, const clgaze_call *given)
 {
     const clgaze_context *ctx = run->plan->ctx;
     const clgaze_problem *p = run->p;
+    const clgaze_call with = with_lengths(given, op, p), *call = &with;
     clgaze_status st = CLGAZE_OK;
     struct check c;
 

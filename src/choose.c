@@ -33,10 +33,8 @@ static int distance(const struct clg_kernel *kernel, const int *a, const int *b)
     return steps;
 }
 
-/* NULL, or why none of the kernel's configurations fits; values become the
- * fitting ones nearest to those given. */
-static const char *nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
-                           int *values)
+const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
+                        int *values)
 {
     const char *why = kernel->fits ? kernel->fits(device, p, values) : NULL;
     int best[CLG_MAX_PARAMS], best_distance = -1;
@@ -87,7 +85,7 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     clg_space_start(kernel, ctx->device.cpu, stage->values);
     TRY(clg_space_parse(ctx, kernel, options, stage->values));
     if (strspn(options, " ") == strlen(options))
-        why = nearest(&ctx->device, kernel, p, stage->values);
+        why = clg_nearest(&ctx->device, kernel, p, stage->values);
     else
         why = kernel->fits ? kernel->fits(&ctx->device, p, stage->values) : NULL;
     NEED(!why, CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s", p->kernel, why);
@@ -96,26 +94,41 @@ out:
     return st;
 }
 
-clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage)
+bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel)
 {
-    const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_find(p->kernel) : NULL;
+    const char *name = p->kernel ? p->kernel : "";
+    size_t length = strcspn(name, " ");
+
+    return length == strlen(kernel->name) && strncmp(name, kernel->name, length) == 0;
+}
+
+clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
+                         struct clg_stage *stage)
+{
+    const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_find(ctx->kernels, p->kernel) : NULL;
     const char *name = clg_op_name(op);
+    bool passed = !after;
 
     if (p->kernel && p->kernel[0] && !wanted)
         return clg_fail(ctx, CLGAZE_ERR_VALUE, "problem.kernel \"%s\" is not a strategy that this library knows",
                         p->kernel);
     if (wanted && strcmp(wanted->op, name) == 0)
         return forced(ctx, p, wanted, stage);
-    for (int i = 0; clg_kernels[i]; i++) {
-        const struct clg_kernel *kernel = clg_kernels[i];
+    for (int i = 0; ctx->kernels[i]; i++) {
+        const struct clg_kernel *kernel = ctx->kernels[i];
         const char *why;
 
-        if (strcmp(kernel->op, name) != 0)
+        if (kernel == after)
+            passed = true;
+        if (!passed || kernel == after || strcmp(kernel->op, name) != 0)
             continue;
         clg_space_start(kernel, ctx->device.cpu, stage->values);
-        why = nearest(&ctx->device, kernel, p, stage->values);
+        why = clg_nearest(&ctx->device, kernel, p, stage->values);
         if (!why)
-            return decide(ctx, kernel, "the first in the table that fits this device", stage);
+            return decide(ctx, kernel,
+                          after ? "the next in the table that fits this device"
+                                : "the first in the table that fits this device",
+                          stage);
         clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "%s: %s was passed over: %s", name, kernel->name, why);
     }
     return clg_fail(ctx, CLGAZE_ERR_UNSUPPORTED,

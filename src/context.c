@@ -103,13 +103,15 @@ static clgaze_context *blank(const clgaze_context_options *o)
     seed.log_user = o->log_user;
     seed.log_level = o->log_level;
     ctx = clg_alloc(&seed, sizeof *ctx);
-    if (ctx) {
-        *ctx = seed;
-        if (pthread_mutex_init(&ctx->lock, NULL) == 0)
-            return ctx;
-        clg_release(&seed, ctx);
+    if (!ctx) {
+        clg_fail(&seed, CLGAZE_ERR_NO_MEMORY, "no memory for a context");
+        return NULL;
     }
-    clg_fail(&seed, CLGAZE_ERR_NO_MEMORY, "no memory for a context");
+    *ctx = seed;
+    ctx->kernels = clg_kernels;
+    if (clg_store_open(ctx) == CLGAZE_OK)
+        return ctx;
+    clg_release(&seed, ctx);
     return NULL;
 }
 
@@ -150,7 +152,7 @@ void clgaze_context_free(clgaze_context *ctx)
 {
     if (!ctx)
         return;
-    clg_program_drop_all(ctx);
+    clg_store_close(ctx);
     if (ctx->dummy)
         clReleaseMemObject(ctx->dummy);
     if (ctx->queue)
@@ -158,7 +160,6 @@ void clgaze_context_free(clgaze_context *ctx)
     if (ctx->cl)
         clReleaseContext(ctx->cl);
     clg_release(ctx, ctx->cache_dir);
-    pthread_mutex_destroy(&ctx->lock);
     clg_release(ctx, ctx);
 }
 

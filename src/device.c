@@ -61,11 +61,24 @@ size_t clgaze_device_list(clgaze_device *devices, size_t capacity)
     return found;
 }
 
+/* NVIDIA's compute capability, 90 for 9.0; 0 where the driver has none. */
+static int nv_arch(cl_device_id id)
+{
+    enum { MAJOR_NV = 0x4000, MINOR_NV = 0x4001 }; /* cl_nv_device_attribute_query */
+    cl_uint major = 0, minor = 0;
+
+    if (clGetDeviceInfo(id, MAJOR_NV, sizeof major, &major, NULL) != CL_SUCCESS ||
+        clGetDeviceInfo(id, MINOR_NV, sizeof minor, &minor, NULL) != CL_SUCCESS)
+        return 0;
+    return (int)(major * 10 + minor);
+}
+
 /* Work-arounds, by platform: what kernels must know to be right there. */
 static const struct {
     const char *platform, *options;
 } quirks[] = {
     {"Portable Computing Language", " -DALIGNED_HALF"}, /* 3.1 loads half vectors with aligned moves */
+    {"Oclgrind", " -DNO_FETCH"},                        /* 21.10 compiles __builtin_prefetch but cannot run it */
 };
 
 static bool contains(const char *text, const char *part)
@@ -140,6 +153,8 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     /* PoCL answers the CPU's vendor: only its platform's name identifies it. */
     device->pocl = strstr(device->platform, "Portable Computing Language") != NULL;
     device->rusticl = strstr(device->platform, "rusticl") != NULL;
+    if (strstr(device->platform, "NVIDIA"))
+        device->nv_arch = nv_arch(id);
     device->options = "";
     for (size_t i = 0; i < CLG_COUNT(quirks); i++)
         if (strstr(device->platform, quirks[i].platform))

@@ -67,6 +67,7 @@ struct clg_device {
     cl_device_id id;
     bool cpu, pocl, rusticl;
     size_t local_bytes, max_group, max_item[3], max_alloc, compute_units, float_width;
+    int nv_arch;         /* NVIDIA's compute capability, 90 for 9.0; 0: another vendor */
     const char *options; /* what every kernel is compiled with here */
     char platform[128], platform_version[128], vendor[128], name[128], driver[64];
 };
@@ -76,7 +77,8 @@ clgaze_status clg_device_pick(const clgaze_context *ctx, const char *pick, cl_de
 
 /* ---- context.c --------------------------------------------------------- */
 
-struct clg_program; /* program.c */
+struct clg_store; /* program.c: the programs of a context */
+struct clg_program;
 
 struct clgaze_context {
     cl_context cl;
@@ -89,10 +91,19 @@ struct clgaze_context {
     void *(*alloc)(void *user, size_t size);
     void (*release)(void *user, void *p);
     void *alloc_user;
-    char *cache_dir;      /* NULL: no binary cache                       */
-    pthread_mutex_t lock; /* guards programs                             */
-    struct clg_program *programs;
+    char *cache_dir; /* NULL: no binary cache                              */
+    struct clg_store *store;
+    const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
 };
+
+/* A context whose errors are news, not failures: it passes them on as debug
+ * messages and keeps the first as a reason.  All else is its owner's. */
+struct clg_ear {
+    clgaze_context ctx;
+    const clgaze_context *owner;
+    char reason[512];
+};
+void clg_ear_open(struct clg_ear *ear, const clgaze_context *owner);
 
 void *clg_alloc(const clgaze_context *ctx, size_t size); /* zeroed; NULL when memory ran out */
 void clg_release(const clgaze_context *ctx, void *p);
@@ -121,6 +132,9 @@ struct clg_kernel {
     const char *const *sources;    /* names under cl/, joined in this order         */
     const char *const *entries;    /* kernel functions, ends with NULL              */
     const char *options;           /* compiler options beside the -D                */
+    /* Make of a built program the one to use; NULL: it is that. */
+    clgaze_status (*rework)(clgaze_context *ctx, const char *options, cl_program *program);
+    bool prove; /* an optional path: no plan uses it before it has passed clg_selftest() here */
     /* The problem as the tuner's key: "f16 d128 b64 g4". */
     void (*key)(const clgaze_problem *p, struct clg_text *text);
     /* The -D values that come from the problem (those of the space are added). */
@@ -136,7 +150,7 @@ struct clg_kernel {
 };
 
 extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferred first; ends with NULL */
-const struct clg_kernel *clg_kernel_find(const char *name);
+const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, const char *name);
 int clg_space_size(const struct clg_kernel *kernel);                          /* configurations          */
 void clg_space_get(const struct clg_kernel *kernel, int index, int *values);  /* the index-th of them    */
 void clg_space_default(const struct clg_kernel *kernel, int *values);         /* of any device           */
@@ -161,14 +175,29 @@ uint64_t clg_hash(uint64_t hash, const void *data, size_t size);      /* FNV-1a 
 
 /* ---- program.c, bincache.c ---------------------------------------------- */
 
-/* Build, or find, the program of a kernel; retained for the caller. */
+clgaze_status clg_store_open(clgaze_context *ctx);
+void clg_store_close(clgaze_context *ctx);
+/* Build, load or find the program of a kernel; `program` is retained for the
+ * caller, `entry` lives as long as the context.  A program that has failed its
+ * self-test in this context, or .prove's compiler, is refused with the reason. */
 clgaze_status clg_program_get(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
-                              cl_program *program);
-void clg_program_drop_all(clgaze_context *ctx);
+                              struct clg_program **entry, cl_program *program);
+/* Compile what was loaded from disk but cannot be believed. */
+clgaze_status clg_program_renew(clgaze_context *ctx, struct clg_program *entry, cl_program *program);
+/* Came from disk (`loaded`) or is .prove, and has not passed the self-test in this context. */
+bool clg_program_doubted(clgaze_context *ctx, const struct clg_program *entry, cl_program program, bool *loaded);
+/* Keep the outcome of a self-test; `why` NULL: passed.  A program that failed leaves the disk,
+ * and is refused from now on unless it came from there and can be compiled. */
+void clg_program_judge(clgaze_context *ctx, struct clg_program *entry, cl_program program, const char *why);
 /* Load a program from the binary cache; false: compile it. */
 bool clg_bincache_load(clgaze_context *ctx, uint64_t key, cl_program *program, const char *options);
 void clg_bincache_save(clgaze_context *ctx, uint64_t key, cl_program program);
+void clg_bincache_drop(const clgaze_context *ctx, uint64_t key, const char *why);
 clgaze_status clg_bincache_open(clgaze_context *ctx, const char *dir); /* sets ctx->cache_dir */
+
+/* ptx.c: open the instructions that a kernel holds as comments of PTX. */
+clgaze_status clg_ptx_rework(clgaze_context *ctx, const char *options, cl_program *program);
+char *clg_ptx_open(const clgaze_context *ctx, const char *ptx);
 
 struct clg_source {
     const char *name;
@@ -190,7 +219,7 @@ int clg_max_blocks_k(const clgaze_problem *p); /* most nk of k_pooled           
 float clg_attend_scale(const clgaze_problem *p);
 int clg_rule_count(const clgaze_problem *p, double value, int nk); /* in ref/select.c               */
 
-/* ---- plan.c -------------------------------------------------------------- */
+/* ---- choose.c, stage.c, plan.c, selftest.c -------------------------------- */
 
 #define CLG_MAX_ENTRIES 4
 
@@ -198,6 +227,7 @@ int clg_rule_count(const clgaze_problem *p, double value, int nk); /* in ref/sel
 struct clg_stage {
     const struct clg_kernel *kernel; /* NULL: not in this plan                     */
     int values[CLG_MAX_PARAMS];
+    struct clg_program *built; /* its place in the context's store           */
     cl_program program;
     cl_kernel entry[CLG_MAX_ENTRIES]; /* in the order of kernel->entries           */
     cl_mem constants;                 /* select: the numbers that the rule chooses  */
@@ -233,10 +263,27 @@ struct clgaze_plan {
     size_t workspace;
 };
 
+/* The compiler's options: of the device, the kernel, the problem and the values. */
+void clg_stage_options(const clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage,
+                       struct clg_text *text);
+/* Build the kernel that the stage names; what comes from disk, and .prove, is self-tested. */
 clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage);
+/* Build what was chosen: an optional strategy that fails its proof gives way to the next. */
+clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage);
+clgaze_status clg_stage_warm(clgaze_plan *plan, struct clg_stage *stage);
 void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage);
-/* choose.c: a strategy and its values for `op`; fills stage->kernel, values, name and reason. */
-clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage);
+/* Run a stage that was just built on a small problem with the same -D values and
+ * compare with ref/: CLGAZE_ERR_UNSUPPORTED with a sentence if it computes wrongly. */
+clgaze_status clg_selftest(clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage);
+/* The first strategy of the table after `after` (NULL: of all) that fits, and its
+ * values; fills stage->kernel, values, name and reason. */
+clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
+                         struct clg_stage *stage);
+/* NULL, or why none of the kernel's configurations fits; values become the
+ * fitting ones nearest to those given. */
+const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
+                        int *values);
+bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel); /* by problem.kernel */
 const char *clg_op_name(clgaze_op op);
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p); /* prefill.c */
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan);                  /* prefill.c */

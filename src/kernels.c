@@ -2,6 +2,7 @@
  * kernels.c: the table of strategies and what can be said about a search space
  * without knowing the strategy.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,13 +31,13 @@ size_t clgaze_kernel_list(const char **names, const char **ops, size_t capacity)
     return n;
 }
 
-const struct clg_kernel *clg_kernel_find(const char *name)
+const struct clg_kernel *clg_kernel_find(const struct clg_kernel *const *table, const char *name)
 {
     size_t length = strcspn(name, " ");
 
-    for (size_t i = 0; clg_kernels[i]; i++)
-        if (strlen(clg_kernels[i]->name) == length && strncmp(clg_kernels[i]->name, name, length) == 0)
-            return clg_kernels[i];
+    for (size_t i = 0; table[i]; i++)
+        if (strlen(table[i]->name) == length && strncmp(table[i]->name, name, length) == 0)
+            return table[i];
     return NULL;
 }
 
@@ -117,7 +118,7 @@ clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel
             text++;
             continue;
         }
-        value = text[name] == '=' ? strtol(text + name + 1, &end, 10) : 0;
+        value = text[name] == '=' && isdigit((unsigned char)text[name + 1]) ? strtol(text + name + 1, &end, 10) : 0;
         while (i < params(kernel) &&
                (strlen(kernel->space[i].name) != name || strncmp(kernel->space[i].name, text, name) != 0))
             i++;

@@ -1,97 +1,9 @@
 /*
- * plan.c: making plans: check, choose, build, warm.
+ * plan.c: making plans: check, open the stages, warm.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
-
-/* ---- stages ---------------------------------------------------------------- */
-
-/* The -D of a kernel: from the problem and from its values. */
-static void options_of(const clgaze_context *ctx, const clgaze_problem *p, const struct clg_stage *stage,
-                       struct clg_text *text)
-{
-    const struct clg_kernel *kernel = stage->kernel;
-
-    clg_put(text, "-cl-std=CL1.2%s%s%s", kernel->options[0] ? " " : "", kernel->options, ctx->device.options);
-    if (kernel->define)
-        kernel->define(p, stage->values, text);
-    else
-        clg_define(text, "PACKED", p->packed);
-    for (int i = 0; kernel->space && kernel->space[i].name; i++)
-        clg_define(text, kernel->space[i].name, stage->values[i]);
-}
-
-clgaze_status clg_stage_build(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
-{
-    clgaze_status st = CLGAZE_OK;
-    char buffer[1024];
-    struct clg_text options = {buffer, sizeof buffer, 0};
-    cl_int err = CL_SUCCESS;
-
-    NEED(pthread_mutex_init(&stage->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY, "no memory for a lock");
-    stage->locked = true;
-    options_of(ctx, p, stage, &options);
-    TRY(clg_program_get(ctx, stage->kernel, buffer, &stage->program));
-    for (int i = 0; stage->kernel->entries[i]; i++) {
-        stage->entry[i] = clCreateKernel(stage->program, stage->kernel->entries[i], &err);
-        NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateKernel answered %d for %s", (int)err,
-             stage->kernel->entries[i]);
-    }
-    if (stage->kernel->prepare)
-        TRY(stage->kernel->prepare(ctx, p, stage));
-    if (stage->kernel->workspace)
-        stage->workspace = stage->kernel->workspace(p, stage->values);
-out:
-    return st;
-}
-
-void clg_stage_free(const clgaze_context *ctx, struct clg_stage *stage)
-{
-    for (int i = 0; i < CLG_MAX_ENTRIES; i++)
-        if (stage->entry[i])
-            clReleaseKernel(stage->entry[i]);
-    if (stage->constants)
-        clReleaseMemObject(stage->constants);
-    if (stage->program)
-        clReleaseProgram(stage->program);
-    if (stage->locked)
-        pthread_mutex_destroy(&stage->lock);
-    clg_release(ctx, stage->name);
-    clg_release(ctx, stage->reason);
-}
-
-/* Run one group of each kernel on lengths of 0: drivers that compile at the
- * first launch do it now, on a queue of ours. */
-static clgaze_status warm(clgaze_plan *plan, struct clg_stage *stage)
-{
-    const clgaze_context *ctx = plan->ctx;
-    clgaze_tensor *t;
-    struct clg_run run;
-    clgaze_status st = CLGAZE_OK;
-
-    memset(&run, 0, sizeof run);
-    t = (clgaze_tensor *)&run.t;
-    for (size_t i = 0; i < sizeof run.t / sizeof *t; i++) {
-        t[i].buffer = ctx->dummy;
-        t[i].shape[0] = 1;
-    }
-    run.plan = plan;
-    run.stage = stage;
-    run.p = &plan->problem;
-    run.workspace = ctx->dummy;
-    run.queue = ctx->queue;
-    run.warming = true;
-    TRY(stage->kernel->launch(&run));
-    TRY_CL(clFlush(run.queue));
-    if (run.last)
-        TRY_CL(clWaitForEvents(1, &run.last));
-out:
-    if (run.last)
-        clReleaseEvent(run.last);
-    return st;
-}
 
 /* ---- plans ----------------------------------------------------------------- */
 
@@ -128,30 +40,60 @@ out:
     return st;
 }
 
+static clgaze_status warm_stages(clgaze_plan *plan)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    if (plan->seqs.kernel)
+        TRY(clg_stage_warm(plan, &plan->seqs));
+    if (plan->lists.kernel)
+        TRY(clg_stage_warm(plan, &plan->lists));
+    for (int op = 0; op < CLG_OPS; op++)
+        if (plan->stage[op].kernel)
+            TRY(clg_stage_warm(plan, &plan->stage[op]));
+out:
+    return st;
+}
+
+/* All that can be decided, or refused, without compiling. */
+static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
+{
+    const clgaze_problem *p = &plan->problem;
+    clgaze_status st = CLGAZE_OK;
+
+    TRY(clg_limits_check(ctx, plan->op, p));
+    if (p->packed)
+        plan->seqs.kernel = &clg_kernel_seqs;
+    if (makes_lists(plan->op, p))
+        plan->lists.kernel = &clg_kernel_lists;
+    for (int op = 0; op < CLG_OPS; op++) {
+        struct clg_stage *stage = &plan->stage[op];
+
+        if (!holds(plan->op, op))
+            continue;
+        TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, stage));
+        if (stage->kernel->workspace)
+            stage->workspace = stage->kernel->workspace(p, stage->values);
+    }
+    TRY(clg_place_workspace(ctx, plan));
+out:
+    return st;
+}
+
 static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
 {
     const clgaze_problem *p = &plan->problem;
     clgaze_status st = CLGAZE_OK;
 
-    if (p->packed) {
-        plan->seqs.kernel = &clg_kernel_seqs;
-        TRY(clg_stage_build(ctx, p, &plan->seqs));
-    }
-    if (makes_lists(plan->op, p)) {
-        plan->lists.kernel = &clg_kernel_lists;
-        TRY(clg_stage_build(ctx, p, &plan->lists));
-    }
-    for (int op = 0; op < CLG_OPS; op++)
-        if (plan->stage[op].kernel)
-            TRY(clg_stage_build(ctx, p, &plan->stage[op]));
-    TRY(clg_place_workspace(ctx, plan));
     if (plan->seqs.kernel)
-        TRY(warm(plan, &plan->seqs));
+        TRY(clg_stage_build(ctx, p, &plan->seqs));
     if (plan->lists.kernel)
-        TRY(warm(plan, &plan->lists));
+        TRY(clg_stage_build(ctx, p, &plan->lists));
     for (int op = 0; op < CLG_OPS; op++)
         if (plan->stage[op].kernel)
-            TRY(warm(plan, &plan->stage[op]));
+            TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
+    TRY(clg_place_workspace(ctx, plan)); /* again: a stage may have found that it needs more */
+    TRY(warm_stages(plan));
 out:
     return st;
 }
@@ -167,18 +109,13 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
     if (!ctx)
         return CLGAZE_ERR_NULL;
     NEED(problem && result, CLGAZE_ERR_NULL, "%s is NULL", problem ? "plan" : "problem");
-    NEED(op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
-         (int)CLGAZE_PREFILL);
     TRY(clg_problem_check(ctx, op, problem));
     plan = clg_alloc(ctx, sizeof *plan);
     NEED(plan, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
     plan->ctx = ctx;
     plan->op = op;
     TRY(copy_problem(ctx, problem, &plan->problem));
-    TRY(clg_limits_check(ctx, op, &plan->problem));
-    for (int i = 0; i < CLG_OPS; i++)
-        if (holds(op, i))
-            TRY(clg_choose(ctx, (clgaze_op)i, &plan->problem, &plan->stage[i]));
+    TRY(choose_stages(ctx, plan));
     TRY(build_stages(ctx, plan));
     *result = plan;
     plan = NULL;
@@ -247,52 +184,32 @@ const char *clgaze_plan_reason(const clgaze_plan *plan, clgaze_op op)
 
 /* ---- asking and warming ------------------------------------------------------ */
 
-/* Keeps the first error sentence of a call on its way to the caller's log. */
-struct listener {
-    char *reason;
-    size_t capacity;
-};
-
-static void listen(void *user, clgaze_log_level level, clgaze_status st, const char *message)
-{
-    struct listener *l = user;
-
-    (void)st;
-    if (level == CLGAZE_LOG_ERROR && l->capacity && !l->reason[0])
-        snprintf(l->reason, l->capacity, "%s", message);
-}
-
 clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_problem *problem, char *reason,
                               size_t capacity)
 {
-    struct listener l = {reason, reason ? capacity : 0};
-    struct clg_stage stage;
-    clgaze_context ear;
+    struct clg_text text = {reason, reason ? capacity : 0, 0};
+    clgaze_plan plan;
+    struct clg_ear ear;
     clgaze_status st;
 
-    if (l.capacity)
-        reason[0] = '\0';
-    if (!ctx || !problem || op < CLGAZE_POOL || op > CLGAZE_PREFILL) {
-        if (l.capacity)
-            snprintf(reason, capacity, "context or problem is NULL, or the operation is unknown");
+    if (!ctx || !problem) {
+        clg_put(&text, "%s is NULL", ctx ? "problem" : "context");
         return CLGAZE_ERR_NULL;
     }
-    ear = *ctx; /* the same device with another ear; its lock is not used */
-    ear.log = listen;
-    ear.log_user = &l;
-    ear.log_level = CLGAZE_LOG_ERROR;
-    st = clg_problem_check(&ear, op, problem);
+    clg_ear_open(&ear, ctx);
+    ear.ctx.log_level = CLGAZE_LOG_ERROR;
+    memset(&plan, 0, sizeof plan);
+    plan.op = op;
+    plan.problem = *problem; /* its values and kernel stay the caller's */
+    st = clg_problem_check(&ear.ctx, op, problem);
     if (st == CLGAZE_OK)
-        st = clg_limits_check(&ear, op, problem);
-    for (int i = 0; i < CLG_OPS && st == CLGAZE_OK; i++)
-        if (holds(op, i)) {
-            memset(&stage, 0, sizeof stage);
-            st = clg_choose(&ear, (clgaze_op)i, problem, &stage);
-            if (st == CLGAZE_OK && reason && strlen(reason) + strlen(stage.name) + 3 < capacity)
-                snprintf(reason + strlen(reason), capacity - strlen(reason), "%s%s", reason[0] ? ", " : "",
-                         stage.name);
-            clg_stage_free(&ear, &stage);
-        }
+        st = choose_stages(&ear.ctx, &plan);
+    clg_put(&text, "%s", st == CLGAZE_OK ? "" : ear.reason);
+    for (int i = 0; i < CLG_OPS; i++) {
+        if (st == CLGAZE_OK && plan.stage[i].kernel)
+            clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
+        clg_stage_free(ctx, &plan.stage[i]);
+    }
     return st;
 }
 

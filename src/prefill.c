@@ -8,10 +8,20 @@
 
 /* ---- sizes at the maximum ------------------------------------------------------ */
 
-/* Bytes of a tensor at the plan's maximum. */
+/* A tensor of the caller's: which operations take it, and its bytes at the plan's maximum. */
 struct need {
     const char *name;
+    unsigned ops;
     uint64_t bytes;
+};
+enum {
+    IN_POOL = 1u << CLGAZE_POOL,
+    IN_GATE = 1u << CLGAZE_GATE,
+    IN_SCORE = 1u << CLGAZE_SCORE,
+    IN_SELECT = 1u << CLGAZE_SELECT,
+    IN_ATTEND = 1u << CLGAZE_ATTEND,
+    IN_PREFILL = 1u << CLGAZE_PREFILL,
+    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL
 };
 
 static uint64_t times(uint64_t a, int64_t b)
@@ -57,17 +67,27 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p)
 {
     const int64_t batch = p->packed ? 1 : p->max_batch;
-    const size_t element = clgaze_dtype_size(p->dtype);
-    const bool scores = op == CLGAZE_SCORE || op == CLGAZE_SELECT;
+    const size_t element = clgaze_dtype_size(p->dtype), weight = clgaze_dtype_size(p->weight_dtype);
+    const int64_t q_width = clg_pools(p->q_pool) * p->head_dim, k_width = clg_pools(p->k_pool) * p->head_dim;
+    const int64_t dg = clg_gate_dim(p), k_matrices = p->gate_double ? p->kv_heads : p->q_heads;
+    const unsigned q_matrices = p->gate_double ? IN_GATE | IN_PREFILL : 0;
+    const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND : 0;
     const struct need needs[] = {
-        {"a query tensor", op == CLGAZE_SELECT ? 0 : tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
-        {"a key tensor", op == CLGAZE_SELECT ? 0 : tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
-        {"scores", scores ? place_bytes(p, CLG_AT_SCORES) : 0},
+        {"a query tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
+        {"a key tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
+        {"w_k", IN_GATE | IN_PREFILL, tensor_bytes(weight, k_matrices, k_width, dg, 1)},
+        {"w_q", q_matrices, tensor_bytes(weight, p->q_heads, q_width, dg, 1)},
+        {"q_pooled", IN_POOL | IN_GATE, place_bytes(p, CLG_AT_Q_POOLED)},
+        {"k_pooled", IN_POOL | IN_GATE, place_bytes(p, CLG_AT_K_POOLED)},
+        {"q_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_Q_GATED)},
+        {"k_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_K_GATED)},
+        {"scores", IN_SCORE | IN_SELECT, place_bytes(p, CLG_AT_SCORES)},
+        {"mask", masks, place_bytes(p, CLG_AT_SCORES) / 4 / (uint64_t)p->q_heads * (uint64_t)clg_list_heads(p)},
     };
     clgaze_status st = CLGAZE_OK;
 
     for (size_t i = 0; i < CLG_COUNT(needs); i++)
-        NEED(needs[i].bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
+        NEED(!(needs[i].ops & 1u << op) || needs[i].bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
              "%s of this plan needs %llu bytes, but a buffer of this device holds at most %llu", needs[i].name,
              (unsigned long long)needs[i].bytes, (unsigned long long)ctx->device.max_alloc);
 out:
@@ -208,8 +228,8 @@ clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_ten
     run.plan = plan;
     run.p = &plan->problem;
     run.t = *tensors;
-    run.workspace = call->workspace;
-    run.base = call->workspace_offset;
+    run.workspace = plan->workspace ? call->workspace : NULL;
+    run.base = plan->workspace ? call->workspace_offset : 0;
     run.queue = call->queue;
     run.n_wait = call->n_wait;
     run.wait = call->wait;

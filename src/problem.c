@@ -2,6 +2,7 @@
  * problem.c: defaults and checks of a problem, and the sizes it implies.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
@@ -186,19 +187,25 @@ static clgaze_status check_value(const clgaze_context *ctx, const clgaze_problem
 {
     static const struct {
         const char *rule, *range;
-        double above, most; /* above < value <= most */
+        double low, high;
+        bool with_low, with_high; /* belong to the range, too */
     } rules[] = {
-        {"top_k", "1..32768", 0.9999999, 32768.0},
-        {"ratio", "in (0, 1]", 0.0, 1.0},
-        {"budget", "1..2147483647 tokens", 0.9999999, 2147483647.0},
-        {"threshold", "in [0, 1)", -1e-300, 0.99999999},
-        {"top_p", "in (0, 1]", 0.0, 1.0},
+        {"top_k", "1..32768", 1, 32768, true, true},
+        {"ratio", "in (0, 1]", 0, 1, false, true},
+        {"budget", "1..2147483647 tokens", 1, 2147483647, true, true},
+        {"threshold", "in [0, 1)", 0, 1, true, false},
+        {"top_p", "in (0, 1]", 0, 1, false, true},
     };
+    const double low = rules[p->rule].low, high = rules[p->rule].high;
+    char which[16] = "";
 
-    if (value > rules[p->rule].above && value <= rules[p->rule].most)
+    if ((value > low && value < high) || (value == low && rules[p->rule].with_low) ||
+        (value == high && rules[p->rule].with_high))
         return CLGAZE_OK;
-    return clg_fail(ctx, CLGAZE_ERR_VALUE, "problem.%s%s is %g for head %d: with rule %s it must be %s", name,
-                    head < 0 ? "" : "[head]", value, head < 0 ? 0 : head, rules[p->rule].rule, rules[p->rule].range);
+    if (head >= 0)
+        snprintf(which, sizeof which, "[%d]", head);
+    return clg_fail(ctx, CLGAZE_ERR_VALUE, "problem.%s%s is %.10g: with rule %s it must be %s", name, which, value,
+                    rules[p->rule].rule, rules[p->rule].range);
 }
 
 static clgaze_status check_select(const clgaze_context *ctx, const clgaze_problem *p)
@@ -227,7 +234,12 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
 {
     clgaze_status st = CLGAZE_OK;
 
+    NEED((int)op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
+         (int)CLGAZE_PREFILL);
     CHECK_RANGES(shape_ranges);
+    for (int i = 0; i < (int)CLG_COUNT(p->reserved); i++) /* a later version's field that this one does not know */
+        NEED(p->reserved[i] == 0, CLGAZE_ERR_VALUE, "problem.reserved[%d] is %u: it must be 0", i,
+             (unsigned)p->reserved[i]);
     NEED(p->q_heads % p->kv_heads == 0, CLGAZE_ERR_HEADS,
          "problem.q_heads is %d: it must be a multiple of kv_heads, %d", (int)p->q_heads, (int)p->kv_heads);
     NEED(p->head_dim % 8 == 0, CLGAZE_ERR_SIZE, "problem.head_dim is %d: it must be a multiple of 8",

@@ -7,12 +7,22 @@
 
 #include "internal.h"
 
-/* Programs that this context has built; plans of the same options share them. */
+/* A program of a context; plans of the same options share it. */
 struct clg_program {
     struct clg_program *next;
     const struct clg_kernel *kernel;
     char *options;
-    cl_program program;
+    uint64_t key;       /* of its file                              */
+    cl_program program; /* NULL: it does not compile                */
+    bool loaded;        /* from disk                                */
+    enum { UNTESTED, PASSED, FAILED } verdict;
+    char *why; /* FAILED: why                              */
+};
+
+/* Lives apart from the context, so that its doubles (struct clg_ear) share it. */
+struct clg_store {
+    pthread_mutex_t lock; /* guards the list, and what changes in its entries */
+    struct clg_program *first;
 };
 
 enum { MAX_SOURCES = 8 };
@@ -80,6 +90,8 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
     if (err == CL_BUILD_PROGRAM_FAILURE)
         TRY(report_build(ctx, kernel, options, program));
     TRY_CL(err);
+    if (kernel->rework)
+        TRY(kernel->rework(ctx, options, &program));
     pass_on(ctx, program, CLGAZE_LOG_DEBUG, CLGAZE_OK);
     *result = program;
     program = NULL;
@@ -108,59 +120,155 @@ static uint64_t binary_key(const clgaze_context *ctx, const struct clg_kernel *k
     return key;
 }
 
-static cl_program find_built(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options)
-{
-    cl_program found = NULL;
+/* ---- the store ------------------------------------------------------------ */
 
-    pthread_mutex_lock(&ctx->lock);
-    for (struct clg_program *e = ctx->programs; e && !found; e = e->next)
-        if (e->kernel == kernel && strcmp(e->options, options) == 0 && clRetainProgram(e->program) == CL_SUCCESS)
-            found = e->program;
-    pthread_mutex_unlock(&ctx->lock);
-    return found;
-}
-
-/* Two threads may build the same program at once; both copies are good. */
-static clgaze_status remember(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
-                              cl_program program)
+clgaze_status clg_store_open(clgaze_context *ctx)
 {
     clgaze_status st = CLGAZE_OK;
-    struct clg_program *entry = clg_alloc(ctx, sizeof *entry);
 
-    NEED(entry && (entry->options = clg_copy_text(ctx, options)), CLGAZE_ERR_NO_MEMORY,
-         "no memory to remember a program");
-    TRY_CL(clRetainProgram(program));
-    entry->kernel = kernel;
-    entry->program = program;
-    pthread_mutex_lock(&ctx->lock);
-    entry->next = ctx->programs;
-    ctx->programs = entry;
-    pthread_mutex_unlock(&ctx->lock);
-    entry = NULL;
+    ctx->store = clg_alloc(ctx, sizeof *ctx->store);
+    NEED(ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY,
+         "no memory for a context's programs");
+    return st;
 out:
-    if (entry)
-        clg_release(ctx, entry->options);
-    clg_release(ctx, entry);
+    clg_release(ctx, ctx->store);
+    ctx->store = NULL;
     return st;
 }
 
-clgaze_status clg_program_get(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
-                              cl_program *result)
+void clg_store_close(clgaze_context *ctx)
+{
+    struct clg_program *next;
+
+    for (struct clg_program *e = ctx->store->first; e; e = next) {
+        next = e->next;
+        if (e->program)
+            clReleaseProgram(e->program);
+        clg_release(ctx, e->options);
+        clg_release(ctx, e->why);
+        clg_release(ctx, e);
+    }
+    pthread_mutex_destroy(&ctx->store->lock);
+    clg_release(ctx, ctx->store);
+}
+
+static struct clg_program *find(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
+                                cl_program *program)
+{
+    struct clg_program *e;
+
+    pthread_mutex_lock(&ctx->store->lock);
+    for (e = ctx->store->first; e; e = e->next)
+        if (e->kernel == kernel && strcmp(e->options, options) == 0)
+            break;
+    if (e && e->program && clRetainProgram(e->program) == CL_SUCCESS)
+        *program = e->program;
+    pthread_mutex_unlock(&ctx->store->lock);
+    return e;
+}
+
+/* A copy of `made` in the store, or NULL when memory ran out.  Two threads may build the
+ * same program at once; both copies are good. */
+static struct clg_program *remember(clgaze_context *ctx, const struct clg_program *made, const char *options)
+{
+    struct clg_program *entry = clg_alloc(ctx, sizeof *entry);
+    char *copy = clg_copy_text(ctx, options);
+
+    if (!entry || !copy || (made->program && clRetainProgram(made->program) != CL_SUCCESS)) {
+        clg_fail(ctx, CLGAZE_ERR_NO_MEMORY, "no memory to remember a program");
+        clg_release(ctx, copy);
+        clg_release(ctx, entry);
+        return NULL;
+    }
+    *entry = *made;
+    entry->options = copy;
+    pthread_mutex_lock(&ctx->store->lock);
+    entry->next = ctx->store->first;
+    ctx->store->first = entry;
+    pthread_mutex_unlock(&ctx->store->lock);
+    return entry;
+}
+
+/* From disk, or by the compiler. */
+static clgaze_status make(clgaze_context *ctx, struct clg_program *made, const char *options)
 {
     clgaze_status st = CLGAZE_OK;
-    uint64_t key;
-    cl_program program = find_built(ctx, kernel, options);
 
-    *result = NULL;
-    if (!program) {
-        key = binary_key(ctx, kernel, options);
-        if (!clg_bincache_load(ctx, key, &program, options)) {
-            clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "compiling %s with %s", kernel->name, options);
-            TRY(compile(ctx, kernel, options, &program));
-            clg_bincache_save(ctx, key, program);
-        }
-        TRY(remember(ctx, kernel, options, program));
+    made->loaded = clg_bincache_load(ctx, made->key, &made->program, options);
+    if (made->loaded)
+        return st;
+    clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "compiling %s with %s", made->kernel->name, options);
+    TRY(compile(ctx, made->kernel, options, &made->program));
+    clg_bincache_save(ctx, made->key, made->program);
+out:
+    return st;
+}
+
+/* An optional path that does not compile is not tried again for each plan. */
+static void remember_failure(clgaze_context *ctx, const struct clg_program *made, const char *options)
+{
+    struct clg_program *entry = remember(ctx, made, options);
+
+    if (entry)
+        clg_program_judge(ctx, entry, NULL, "it does not compile here");
+}
+
+/* NULL, or why the program may not be used. */
+static const char *failure(clgaze_context *ctx, const struct clg_program *entry)
+{
+    const char *why = NULL;
+
+    pthread_mutex_lock(&ctx->store->lock);
+    if (entry->verdict == FAILED)
+        why = entry->why ? entry->why : "it failed"; /* never changes from now on */
+    pthread_mutex_unlock(&ctx->store->lock);
+    return why;
+}
+
+clgaze_status clg_program_get(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,
+                              struct clg_program **entry, cl_program *program)
+{
+    struct clg_program made = {.kernel = kernel, .key = binary_key(ctx, kernel, options)};
+    clgaze_status st = CLGAZE_OK;
+    const char *failed;
+
+    *program = NULL;
+    *entry = find(ctx, kernel, options, program);
+    if (!*entry) {
+        st = make(ctx, &made, options);
+        if (st == CLGAZE_ERR_BUILD && kernel->prove)
+            remember_failure(ctx, &made, options);
+        TRY(st);
+        *program = made.program;
+        *entry = remember(ctx, &made, options);
+        TRY(*entry ? CLGAZE_OK : CLGAZE_ERR_NO_MEMORY);
     }
+    failed = failure(ctx, *entry);
+    NEED(!failed, CLGAZE_ERR_UNSUPPORTED, "kernel %s failed here before: %s", kernel->name, failed);
+    return st;
+out:
+    if (*program)
+        clReleaseProgram(*program);
+    *program = NULL;
+    return st;
+}
+
+clgaze_status clg_program_renew(clgaze_context *ctx, struct clg_program *entry, cl_program *result)
+{
+    clgaze_status st = CLGAZE_OK;
+    cl_program program = NULL, old;
+
+    clg_log(ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "compiling %s with %s", entry->kernel->name, entry->options);
+    TRY(compile(ctx, entry->kernel, entry->options, &program));
+    TRY_CL(clRetainProgram(program));
+    pthread_mutex_lock(&ctx->store->lock);
+    old = entry->program;
+    entry->program = program;
+    entry->loaded = false;
+    entry->verdict = UNTESTED;
+    pthread_mutex_unlock(&ctx->store->lock);
+    clReleaseProgram(old);
+    clg_bincache_save(ctx, entry->key, program);
     *result = program;
     program = NULL;
 out:
@@ -169,14 +277,32 @@ out:
     return st;
 }
 
-void clg_program_drop_all(clgaze_context *ctx)
-{
-    while (ctx->programs) {
-        struct clg_program *entry = ctx->programs;
+/* ---- verdicts -------------------------------------------------------------- */
 
-        ctx->programs = entry->next;
-        clReleaseProgram(entry->program);
-        clg_release(ctx, entry->options);
-        clg_release(ctx, entry);
+bool clg_program_doubted(clgaze_context *ctx, const struct clg_program *entry, cl_program program, bool *loaded)
+{
+    bool doubted, renewed;
+
+    pthread_mutex_lock(&ctx->store->lock);
+    renewed = entry->program != program; /* another thread has found what was loaded wrong */
+    *loaded = entry->loaded || renewed;
+    doubted = renewed || (entry->verdict == UNTESTED && (entry->loaded || entry->kernel->prove));
+    pthread_mutex_unlock(&ctx->store->lock);
+    return doubted;
+}
+
+void clg_program_judge(clgaze_context *ctx, struct clg_program *entry, cl_program program, const char *why)
+{
+    char *copy = why ? clg_copy_text(ctx, why) : NULL;
+
+    pthread_mutex_lock(&ctx->store->lock);
+    if (entry->program == program && entry->verdict == UNTESTED && !(why && entry->loaded)) {
+        entry->verdict = why ? FAILED : PASSED;
+        entry->why = copy;
+        copy = NULL;
     }
+    pthread_mutex_unlock(&ctx->store->lock);
+    clg_release(ctx, copy);
+    if (why)
+        clg_bincache_drop(ctx, entry->key, why);
 }

@@ -64,6 +64,24 @@ clgaze_status clg_fail(const clgaze_context *ctx, clgaze_status st, const char *
     return st;
 }
 
+static void listen(void *user, clgaze_log_level level, clgaze_status st, const char *message)
+{
+    struct clg_ear *ear = user;
+
+    if (level == CLGAZE_LOG_ERROR && !ear->reason[0])
+        snprintf(ear->reason, sizeof ear->reason, "%s", message);
+    clg_log(ear->owner, level == CLGAZE_LOG_ERROR ? CLGAZE_LOG_DEBUG : level, st, "%s", message);
+}
+
+void clg_ear_open(struct clg_ear *ear, const clgaze_context *owner)
+{
+    ear->ctx = *owner;
+    ear->ctx.log = listen;
+    ear->ctx.log_user = ear;
+    ear->owner = owner;
+    ear->reason[0] = '\0';
+}
+
 /* The codes that a driver may plausibly answer, by name. */
 static const char *cl_error_name(cl_int err)
 {

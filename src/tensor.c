@@ -30,7 +30,7 @@ clgaze_tensor clgaze_tensor_compact(cl_mem buffer, size_t offset, clgaze_dtype d
     t.offset = offset;
     t.dtype = dtype;
     t.rank = rank;
-    for (int i = rank - 1; i >= 0 && rank <= 4; i--) {
+    for (int i = rank - 1; shape && i >= 0 && rank <= 4; i--) {
         t.shape[i] = shape[i];
         t.stride[i] = stride;
         stride *= shape[i];

@@ -205,6 +205,21 @@ size_t array_count(const struct test_case *c, enum array id)
     return n;
 }
 
+/* Floats and ints on the host, whatever the type on the device. */
+size_t array_bytes(const struct test_case *c, enum array id)
+{
+    return array_count(c, id) * (id == A_MASK ? 1 : 4);
+}
+
+void *array_copy(const struct test_case *c, enum array id)
+{
+    void *copy = malloc(array_bytes(c, id));
+
+    assert_non_null(copy);
+    memcpy(copy, c->data[id], array_bytes(c, id));
+    return copy;
+}
+
 /* ---- making -------------------------------------------------------------------- */
 
 /* Zeroed; nothing is that large, so running out of memory is a failed test. */

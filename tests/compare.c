@@ -51,6 +51,12 @@ bool near(struct test_case *c, const char *name, const float *got, const float *
     return false;
 }
 
+void assert_near(struct test_case *c, enum array id, const float *want)
+{
+    if (!near(c, array_names[id], c->data[id], want, array_count(c, id), 1e-5))
+        fail_msg("%s: %s", c->p.kernel ? c->p.kernel : "the kernel chosen", c->why);
+}
+
 /* ---- lists -------------------------------------------------------------------------- */
 
 struct list {

@@ -10,6 +10,7 @@
 
 static _Thread_local char error_text[2048];
 static _Thread_local clgaze_status error_status;
+static _Thread_local int errors;
 
 void test_log(void *user, clgaze_log_level level, clgaze_status status, const char *message)
 {
@@ -18,6 +19,7 @@ void test_log(void *user, clgaze_log_level level, clgaze_status status, const ch
         return;
     snprintf(error_text, sizeof error_text, "%s", message);
     error_status = status;
+    errors++;
 }
 
 const char *last_error(void)
@@ -30,8 +32,14 @@ clgaze_status last_status(void)
     return error_status;
 }
 
+int error_count(void)
+{
+    return errors;
+}
+
 void forget(void)
 {
+    errors = 0;
     error_text[0] = '\0';
     error_status = CLGAZE_OK;
 }
@@ -40,6 +48,29 @@ void assert_ok(clgaze_status status)
 {
     if (status != CLGAZE_OK)
         fail_msg("%s: %s", clgaze_status_name(status), last_error());
+}
+
+void assert_says(const char *row, const char *text, const char *words)
+{
+    char word[128];
+
+    while (*words) {
+        size_t n = strcspn(words, "|");
+
+        snprintf(word, sizeof word, "%.*s", (int)n, words);
+        if (!strstr(text, word))
+            fail_msg("%s: \"%s\" does not say \"%s\"", row, text, word);
+        words += n + (words[n] == '|');
+    }
+}
+
+void assert_refused(const char *row, clgaze_status got, clgaze_status wanted, const char *words)
+{
+    if (got != wanted)
+        fail_msg("%s: %s, not %s: %s", row, clgaze_status_name(got), clgaze_status_name(wanted), last_error());
+    if (errors != 1 || error_status != wanted || strchr(error_text, '\n'))
+        fail_msg("%s: %d sentences, the last of %s: %s", row, errors, clgaze_status_name(error_status), error_text);
+    assert_says(row, error_text, words);
 }
 
 bool tiny(void)

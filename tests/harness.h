@@ -5,13 +5,14 @@
  * pipeline on the host.  Its inputs are random, ref/ makes what is wanted, and
  * run_case() makes the device compute the same from tensors that lie at random
  * offsets with random strides between guards.  check_op() does so for every
- * kernel of an operation, with its default and some random configurations.
+ * kernel of an operation, with the configuration that a plan would have and some
+ * random ones.
  *
  * Environment:
  *   CLGAZE_TEST_DEVICE=TEXT   the device under test, as `pick` in context.h
- *   CLGAZE_TEST_SIZE=tiny     small shapes only, for slow runtimes
+ *   CLGAZE_TEST_SIZE=tiny     small shapes only, and of those some in turn, for slow runtimes
  *   CLGAZE_TEST_SEED=N        another seed; a failure prints it
- *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the default
+ *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the first
  */
 #ifndef CLG_TESTS_HARNESS_H
 #define CLG_TESTS_HARNESS_H
@@ -41,10 +42,14 @@ int test_main(const struct CMUnitTest *tests, size_t n);
 /* The last error sentence of this thread and its status; "" and OK after forget(). */
 const char *last_error(void);
 clgaze_status last_status(void);
+int error_count(void); /* error sentences since forget() */
 void forget(void);
 void test_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 /* Like assert_int_equal(status, CLGAZE_OK), with the library's sentence. */
 void assert_ok(clgaze_status status);
+/* Refused with that status and one sentence that holds each of the words, which '|' parts. */
+void assert_refused(const char *row, clgaze_status got, clgaze_status wanted, const char *words);
+void assert_says(const char *row, const char *text, const char *words);
 
 struct rng {
     uint64_t state;
@@ -128,6 +133,8 @@ uint32_t op_outputs(const struct test_case *c, clgaze_op op);
 /* Shape, type and rank of an array. */
 int array_shape(const struct test_case *c, enum array id, int64_t shape[4], clgaze_dtype *dtype);
 size_t array_count(const struct test_case *c, enum array id);
+size_t array_bytes(const struct test_case *c, enum array id); /* of c->data[id] */
+void *array_copy(const struct test_case *c, enum array id);   /* yours to free  */
 bool is_float(enum array id);
 struct clg_ref as_ref(const struct test_case *c, void *const results[ARRAYS]);
 /* Set the problem's maxima to those of the shapes. */
@@ -149,6 +156,19 @@ bool place(struct test_case *c, clgaze_context *ctx, cl_command_queue queue, enu
 bool fetch(struct test_case *c, cl_command_queue queue, enum array id, bool output, struct placed *from);
 void unplace(struct placed *p);
 
+/* Everything that one call of an operation touches. */
+struct placed_case {
+    struct placed at[ARRAYS], workspace; /* each in a buffer of its own             */
+    clgaze_tensors tensors;
+    clgaze_call call; /* queue, workspace and lengths: neither waits nor is waited for */
+};
+
+bool place_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, clgaze_context *ctx,
+                cl_command_queue queue, struct placed_case *to);
+bool fetch_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, cl_command_queue queue,
+                struct placed_case *from);
+void unplace_case(struct placed_case *x);
+
 /* Run the operation on tensors of our own and fetch the results into c->data. */
 bool run_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, clgaze_context *ctx,
               cl_command_queue queue);
@@ -157,13 +177,19 @@ bool run_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, clgaze
 
 /* Relative norm within `tolerance`, no element off by more than 50 times that. */
 bool near(struct test_case *c, const char *name, const float *got, const float *want, size_t n, double tolerance);
+void assert_near(struct test_case *c, enum array id, const float *want); /* c->data[id], f32 */
 double out_tolerance(clgaze_dtype dtype);
 /* Compare c->data with c->want. */
 bool check_results(struct test_case *c, clgaze_op op);
 /* Are the lists in c->data those that ref/ chooses from `scores`, but for what the bounds leave open? */
 bool check_lists(struct test_case *c, const float *scores);
 
-/* Every kernel of `op` that fits, default and random configurations, over every shape. */
+/* A plan; a call as run_case() makes it; each or the test fails. */
+clgaze_plan *plan_of(clgaze_op op, const clgaze_problem *p);
+void run_or_fail(struct test_case *c, clgaze_op op, const clgaze_plan *plan);
+/* law(problem) with each kernel of `op` that serves it here forced. */
+void every_kernel(clgaze_op op, const clgaze_problem *p, void (*law)(const clgaze_problem *p));
+/* Every kernel of `op` that fits, first choice and random configurations, over every shape. */
 void check_op(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak);
 /* One plan as the library chooses it. */
 void check_auto(clgaze_op op, const clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak);

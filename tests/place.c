@@ -178,18 +178,55 @@ static void set_longest(const struct test_case *c, clgaze_call *call)
     }
 }
 
-static bool launch(struct test_case *c, clgaze_op op, const clgaze_plan *plan, cl_command_queue queue,
-                   const clgaze_tensors *tensors, clgaze_call *call)
+bool place_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, clgaze_context *ctx,
+                cl_command_queue queue, struct placed_case *to)
+{
+    uint32_t in = op_inputs(c, op), out = op_outputs(c, op);
+    clgaze_tensor each[ARRAYS];
+    bool ok = true;
+
+    memset(to, 0, sizeof *to);
+    memset(each, 0, sizeof each);
+    for (int id = 0; ok && id < ARRAYS; id++)
+        if ((in | out) & BIT(id)) {
+            ok = place(c, ctx, queue, (enum array)id, (out & BIT(id)) != 0, &to->at[id]);
+            each[id] = to->at[id].t;
+        }
+    memcpy(&to->tensors, each, sizeof to->tensors);
+    to->call.queue = queue;
+    set_longest(c, &to->call);
+    return ok && place_workspace(c, plan, ctx, queue, &to->call, &to->workspace);
+}
+
+bool fetch_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, cl_command_queue queue,
+                struct placed_case *from)
+{
+    uint32_t out = op_outputs(c, op);
+    bool ok = true;
+
+    for (int id = 0; ok && id < ARRAYS; id++)
+        if (from->at[id].mem)
+            ok = fetch(c, queue, (enum array)id, (out & BIT(id)) != 0, &from->at[id]);
+    return ok && check_workspace(c, plan, queue, &from->call, &from->workspace);
+}
+
+void unplace_case(struct placed_case *x)
+{
+    for (int id = 0; id < ARRAYS; id++)
+        unplace(&x->at[id]);
+    unplace(&x->workspace);
+}
+
+static bool launch(struct test_case *c, clgaze_op op, const clgaze_plan *plan, struct placed_case *x)
 {
     cl_event done = NULL;
     clgaze_status st;
     cl_int err;
 
-    call->queue = queue;
-    call->done = &done;
-    set_longest(c, call);
+    x->call.done = &done;
     forget();
-    st = clgaze_run(plan, op, tensors, call);
+    st = clgaze_run(plan, op, &x->tensors, &x->call);
+    x->call.done = NULL;
     if (st != CLGAZE_OK)
         return say(c, clgaze_status_name(st), last_error(), (long)st);
     if (!done)
@@ -201,31 +238,10 @@ static bool launch(struct test_case *c, clgaze_op op, const clgaze_plan *plan, c
 
 bool run_case(struct test_case *c, clgaze_op op, const clgaze_plan *plan, clgaze_context *ctx, cl_command_queue queue)
 {
-    uint32_t in = op_inputs(c, op), out = op_outputs(c, op);
-    struct placed at[ARRAYS], workspace;
-    clgaze_tensor each[ARRAYS];
-    clgaze_tensors tensors;
-    clgaze_call call;
-    bool ok = true;
+    struct placed_case x;
+    bool ok =
+        place_case(c, op, plan, ctx, queue, &x) && launch(c, op, plan, &x) && fetch_case(c, op, plan, queue, &x);
 
-    memset(at, 0, sizeof at);
-    memset(&workspace, 0, sizeof workspace);
-    memset(each, 0, sizeof each);
-    memset(&call, 0, sizeof call);
-    for (int id = 0; ok && id < ARRAYS; id++)
-        if ((in | out) & BIT(id)) {
-            ok = place(c, ctx, queue, (enum array)id, (out & BIT(id)) != 0, &at[id]);
-            each[id] = at[id].t;
-        }
-    memcpy(&tensors, each, sizeof tensors);
-    ok = ok && place_workspace(c, plan, ctx, queue, &call, &workspace);
-    ok = ok && launch(c, op, plan, queue, &tensors, &call);
-    for (int id = 0; ok && id < ARRAYS; id++)
-        if (at[id].mem)
-            ok = fetch(c, queue, (enum array)id, (out & BIT(id)) != 0, &at[id]);
-    ok = ok && check_workspace(c, plan, queue, &call, &workspace);
-    for (int id = 0; id < ARRAYS; id++)
-        unplace(&at[id]);
-    unplace(&workspace);
+    unplace_case(&x);
     return ok;
 }

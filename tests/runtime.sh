@@ -1,7 +1,7 @@
 #!/bin/sh
 # runtime.sh NAME WORK CONSUMER TEST...: run the tests at tiny sizes on another
 # runtime, or with another way of PoCL to compile a work-group:
-# pocl_loops, pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl.
+# pocl_loops, pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl, intel_cpu.
 set -eu
 name=$1
 work=$2
@@ -18,11 +18,14 @@ export XDG_CACHE_HOME="$work" CLGAZE_TEST_SIZE=tiny
 case $name in
 pocl_*)
     platform='Portable Computing Language'
-    export POCL_WORK_GROUP_METHOD="${name#pocl_}" CLGAZE_TEST_DEVICE=Portable
+    export POCL_WORK_GROUP_METHOD="${name#pocl_}"
     ;;
 rusticl)
     platform=rusticl
-    export RUSTICL_ENABLE=llvmpipe CLGAZE_TEST_DEVICE=rusticl
+    export RUSTICL_ENABLE=llvmpipe
+    ;;
+intel_cpu) # not a package of Debian's: OCL_ICD_VENDORS may name a folder with its .icd
+    platform='Intel(R) OpenCL'
     ;;
 *)
     echo "unknown runtime $name"
@@ -30,11 +33,15 @@ rusticl)
     ;;
 esac
 
+# By index: other platforms' devices may have Intel in their names, too.
 "$consumer" >"$work/devices"
-if ! grep -q "$platform" "$work/devices"; then
+line=$(grep -n "^$platform: " "$work/devices" | head -n 1 | cut -d : -f 1)
+if [ -z "$line" ]; then
     echo "SKIPPED: no device of the platform $platform on this machine"
     exit 77
 fi
+export CLGAZE_TEST_DEVICE=$((line - 2)) # after the line with the version
+sed -n "${line}p" "$work/devices"
 for test in "$@"; do
     echo "== ${test##*/}"
     failed=0

@@ -133,12 +133,13 @@ static void forced_kernels(void **state)
     for (int i = 0; clg_kernels[i]; i++) {
         clgaze_problem p = pipeline(CLGAZE_TOP_P, 0.6);
         int values[CLG_MAX_PARAMS] = {0};
+        const char *why;
 
-        clg_space_default(clg_kernels[i], values);
+        clg_space_start(clg_kernels[i], test_context()->device.cpu, values);
         fit_maxima(&p, shapes, CLG_COUNT(shapes));
-        if (clg_kernels[i]->fits && clg_kernels[i]->fits(&test_context()->device, &p, values)) {
-            printf("skipped %s: %s\n", clg_kernels[i]->name,
-                   clg_kernels[i]->fits(&test_context()->device, &p, values));
+        why = clg_nearest(&test_context()->device, clg_kernels[i], &p, values);
+        if (why) {
+            printf("skipped %s: %s\n", clg_kernels[i]->name, why);
             continue;
         }
         p.kernel = clg_kernels[i]->name;

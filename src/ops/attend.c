@@ -1,13 +1,13 @@
 /*
  * attend.c: launcher of cl/attend.cl, for any device, and of cl/attend_cpu.cl.
- * Both take the same arguments; they differ in their spaces and in who may use
- * them.
+ * Both take the same arguments, as do the strategies of attend_nv.c; they
+ * differ in their spaces and in who may use them.
  */
 #include <math.h>
 
-#include "internal.h"
+#include "attend.h"
 
-static void key(const clgaze_problem *p, struct clg_text *text)
+void clg_attend_key(const clgaze_problem *p, struct clg_text *text)
 {
     clg_put(text, "%s d%d b%d", clgaze_dtype_name(p->dtype), p->head_dim, p->block_q);
     if (p->block_k != p->block_q)
@@ -15,7 +15,7 @@ static void key(const clgaze_problem *p, struct clg_text *text)
     clg_put(text, " g%d", p->q_heads / p->kv_heads);
 }
 
-static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
     (void)values;
     clg_define(text, "DTYPE", p->dtype);
@@ -32,7 +32,7 @@ static int own_block(const clgaze_problem *p, int block, int ours)
     return p->lists == CLGAZE_LISTS_DENSE ? ours : block;
 }
 
-static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
+clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
@@ -40,16 +40,17 @@ static clgaze_status enqueue(struct clg_run *run, int bm, size_t wg)
     const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), out_at = clg_at(&t->out);
     const cl_ulong c_at = t->counts.offset, b_at = t->blocks.offset, l_at = t->lse.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = own_block(p, p->block_q, bm), block_k = own_block(p, p->block_k, 64);
+    const cl_int block_q = own_block(p, p->block_q, cut.rows), block_k = own_block(p, p->block_k, 64);
     const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
     int power;
     const double factor = 2.0 * frexp((double)clg_attend_scale(p) * 1.4426950408889634, &power);
     const cl_float scale = factor != 0.0 ? (cl_float)fabs(factor) : 1.0f;
     const cl_float fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
-    const size_t tiles = (size_t)((block_q + bm - 1) / bm);
+    const size_t tiles = (size_t)((block_q + cut.rows - 1) / cut.rows);
     const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
-    const size_t groups[3] = {row_blocks * tiles, (size_t)q_heads, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const size_t groups[3] = {row_blocks * tiles, (size_t)(q_heads / cut.heads), (size_t)sequences};
+    const size_t local[3] = {cut.items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
                                    CLG_ARG(q_at),
                                    CLG_ARG(t->k.buffer),
@@ -105,7 +106,7 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
 
 static clgaze_status launch(struct clg_run *run)
 {
-    return enqueue(run, run->stage->values[BM], (size_t)run->stage->values[WG]);
+    return clg_attend_enqueue(run, (struct clg_cut){run->stage->values[BM], 1, (size_t)run->stage->values[WG]});
 }
 
 const struct clg_kernel clg_kernel_attend = {
@@ -115,8 +116,8 @@ const struct clg_kernel clg_kernel_attend = {
     .sources = (const char *const[]){"common.cl", "attend.cl", NULL},
     .entries = (const char *const[]){"attend", NULL},
     .options = "-cl-fast-relaxed-math",
-    .key = key,
-    .define = define,
+    .key = clg_attend_key,
+    .define = clg_attend_define,
     .fits = fits,
     .launch = launch,
 };
@@ -154,7 +155,7 @@ static const char *fits_cpu(const struct clg_device *device, const clgaze_proble
 
 static clgaze_status launch_cpu(struct clg_run *run)
 {
-    return enqueue(run, run->stage->values[0], 1);
+    return clg_attend_enqueue(run, (struct clg_cut){run->stage->values[CPU_BM], 1, 1});
 }
 
 const struct clg_kernel clg_kernel_attend_cpu = {
@@ -164,8 +165,8 @@ const struct clg_kernel clg_kernel_attend_cpu = {
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", NULL},
     .entries = (const char *const[]){"attend_cpu", NULL},
     .options = "-cl-fast-relaxed-math",
-    .key = key,
-    .define = define,
+    .key = clg_attend_key,
+    .define = clg_attend_define,
     .fits = fits_cpu,
     .launch = launch_cpu,
 };

@@ -1,15 +1,9 @@
 /*
- * gate.c: launcher of cl/gate.cl.
+ * gate.c: launcher of cl/gate.cl, for any device, and of cl/gate_cpu.cl: a
+ * product, then cl/rope.cl.
  */
 #include "gate.h"
 
-const struct clg_param clg_gate_space[] = {
-    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group   */
-    {"RM", 4, {2, 4, 8}, 8},          /* rows a work-item        */
-    {"VEC", 8, {4, 8, 16}, 16},       /* channels a work-item    */
-    {NULL, 0, {0}, 0},
-};
-enum { WG, RM, VEC };
 enum { GATE, ROPE };
 
 void clg_gate_key(const clgaze_problem *p, struct clg_text *text)
@@ -31,25 +25,28 @@ void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text
 
 const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    if (clg_gate_dim(p) % values[VEC] != 0)
-        return "VEC does not divide the channels";
-    return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
+    (void)p;
+    return clg_tile_fits(device, values);
 }
 
-clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s)
+/* Both products take the same arguments. */
+static clgaze_status enqueue(struct clg_run *run, const struct clg_gate_side *s, const size_t groups[3], size_t items)
 {
-    const int *values = run->stage->values;
     const cl_ulong x_at = s->x->offset, w_at = s->w->offset, y_at = s->y->offset;
     const cl_int rows = s->rows * run->n.batch;
-    const size_t wg = (size_t)values[WG];
-    const size_t items =
-        (size_t)((rows + values[RM] - 1) / values[RM]) * (size_t)(clg_gate_dim(run->p) / values[VEC]);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->heads, 1}, local[3] = {wg, 1, 1};
+    const size_t local[3] = {items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(s->x->buffer), CLG_ARG(x_at), CLG_ARG(s->w->buffer), CLG_ARG(w_at),
                                    CLG_ARG(s->y->buffer), CLG_ARG(y_at), CLG_ARG(rows),         CLG_ARG(s->heads),
                                    CLG_ARG(s->share),     CLG_ARG(s->k)};
 
     return clg_enqueue(run, GATE, groups, local, args, CLG_COUNT(args));
+}
+
+clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s)
+{
+    const size_t groups[3] = {clg_tiles(clg_gate_dim(run->p)), clg_tiles(s->rows * run->n.batch), (size_t)s->heads};
+
+    return enqueue(run, s, groups, clg_tile_items(run->stage->values));
 }
 
 static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, const clgaze_tensor *x)
@@ -60,8 +57,11 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
     const cl_float scale = p->rope_scale;
+    const cl_int span = run->plan->ctx->device.cpu ? s->heads : 4; /* a CPU saves sines, a GPU waits for memory */
     const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const size_t spans = (size_t)((s->heads + span - 1) / span);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences * spans};
+    const size_t local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x->buffer),
                                    CLG_ARG(x_at),
                                    CLG_ARG(s->y->buffer),
@@ -78,6 +78,7 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
                                    CLG_ARG(pairs),
                                    CLG_ARG(s->which),
                                    CLG_ARG(s->block),
+                                   CLG_ARG(span),
                                    CLG_ARG(scale)};
 
     return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
@@ -142,12 +143,60 @@ static clgaze_status launch(struct clg_run *run)
 const struct clg_kernel clg_kernel_gate = {
     .op = "gate",
     .name = "gate",
-    .space = clg_gate_space,
-    .sources = (const char *const[]){"common.cl", "gate.cl", NULL},
+    .space = clg_tile_space,
+    .sources = (const char *const[]){"common.cl", "tile.cl", "gate.cl", "rope.cl", NULL},
     .entries = (const char *const[]){"gate", "rope", NULL},
     .options = "",
     .key = clg_gate_key,
     .define = clg_gate_define,
     .fits = clg_gate_fits,
     .launch = launch,
+};
+
+/* ---- CPUs ------------------------------------------------------------------ */
+
+static const struct clg_param cpu_space[] = {
+    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group   */
+    {"RM", 8, {2, 4, 8}, 0},          /* rows a work-item        */
+    {"VEC", 16, {4, 8, 16}, 0},       /* channels a work-item    */
+    {NULL, 0, {0}, 0},
+};
+enum { WG, RM, VEC };
+
+static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    if (!device->cpu)
+        return "the device is not a CPU";
+    if (clg_gate_dim(p) % values[VEC] != 0)
+        return "VEC does not divide the channels";
+    return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
+}
+
+static clgaze_status multiply_cpu(struct clg_run *run, const struct clg_gate_side *s)
+{
+    const int *values = run->stage->values;
+    const size_t wg = (size_t)values[WG],
+                 row_tiles = (size_t)((s->rows * run->n.batch + values[RM] - 1) / values[RM]);
+    const size_t items = row_tiles * (size_t)(clg_gate_dim(run->p) / values[VEC]);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->heads, 1};
+
+    return enqueue(run, s, groups, wg);
+}
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    return clg_gate_launch(run, multiply_cpu);
+}
+
+const struct clg_kernel clg_kernel_gate_cpu = {
+    .op = "gate",
+    .name = "gate_cpu",
+    .space = cpu_space,
+    .sources = (const char *const[]){"common.cl", "gate_cpu.cl", "rope.cl", NULL},
+    .entries = (const char *const[]){"gate_cpu", "rope", NULL},
+    .options = "",
+    .key = clg_gate_key,
+    .define = clg_gate_define,
+    .fits = fits_cpu,
+    .launch = launch_cpu,
 };

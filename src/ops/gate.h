@@ -4,7 +4,7 @@
 #ifndef CLG_GATE_H
 #define CLG_GATE_H
 
-#include "internal.h"
+#include "tile.h"
 
 /* One side of the gate: y = rope(x w). */
 struct clg_gate_side {
@@ -17,14 +17,13 @@ struct clg_gate_side {
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
 
-/* y = x w by our own kernel. */
+/* y = x w by cl/gate.cl. */
 clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
 /* Both sides: `multiply` where there is a matrix, then RoPE. */
 clgaze_status clg_gate_launch(struct clg_run *run,
                               clgaze_status (*multiply)(struct clg_run *run, const struct clg_gate_side *s));
 
 /* For the records. */
-extern const struct clg_param clg_gate_space[];
 void clg_gate_key(const clgaze_problem *p, struct clg_text *text);
 void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text *text);
 const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);

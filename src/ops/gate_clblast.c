@@ -1,5 +1,5 @@
 /*
- * gate_clblast.c: the gate with its products by CLBlast, RoPE by cl/gate.cl.
+ * gate_clblast.c: the gate with its products by CLBlast, RoPE by cl/rope.cl.
  *
  * CLBlast compiles at the first call of a shape, allocates temporary matrices
  * and takes no wait list.  So it serves where the plan has multiplied the exact
@@ -296,8 +296,8 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
 const struct clg_kernel clg_kernel_gate_clblast = {
     .op = "gate",
     .name = "gate_clblast",
-    .space = clg_gate_space, /* of our own product */
-    .sources = (const char *const[]){"common.cl", "gate.cl", NULL},
+    .space = clg_tile_space, /* of our own product */
+    .sources = (const char *const[]){"common.cl", "tile.cl", "gate.cl", "rope.cl", NULL},
     .entries = (const char *const[]){"gate", "rope", NULL},
     .options = "",
     .key = clg_gate_key,

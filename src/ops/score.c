@@ -1,18 +1,9 @@
 /*
- * score.c: launcher of cl/score.cl.
+ * score.c: launcher of cl/score.cl, for any device, and of cl/score_cpu.cl.
  */
 #include <math.h>
 
-#include "internal.h"
-
-static const struct clg_param space[] = {
-    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group      */
-    {"RM", 4, {1, 2, 4}, 0},          /* query blocks a work-item   */
-    {"CN", 4, {1, 2, 4}, 0},          /* key blocks a work-item     */
-    {"VEC", 4, {4, 8}, 8},            /* channels at a time         */
-    {NULL, 0, {0}, 0},
-};
-enum { WG, RM, CN };
+#include "tile.h"
 
 static void key(const clgaze_problem *p, struct clg_text *text)
 {
@@ -27,28 +18,19 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
     clg_define(text, "CAUSAL", p->causal);
 }
 
-static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
-{
-    (void)p;
-    return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
-}
-
-static clgaze_status launch(struct clg_run *run)
+/* Both kernels take the same arguments. */
+static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t items)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
     const clgaze_tensors *t = &run->t;
-    const int *values = run->stage->values;
     const cl_ulong q_at = t->q_gated.offset, k_at = t->k_gated.offset, s_at = t->scores.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, blocks_k = n->blocks_k;
     const cl_int cols = n->cols, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
     const cl_int block_q = p->block_q, block_k = p->block_k;
     const cl_float scale = 1.0f / sqrtf((float)clg_gate_dim(p));
-    const size_t wg = (size_t)values[WG];
-    const size_t items =
-        (size_t)((n->rows_seq + values[RM] - 1) / values[RM]) * (size_t)((n->cols + values[CN] - 1) / values[CN]);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)heads, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const size_t local[3] = {items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(t->q_gated.buffer),
                                    CLG_ARG(q_at),
                                    CLG_ARG(t->k_gated.buffer),
@@ -72,15 +54,73 @@ static clgaze_status launch(struct clg_run *run)
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }
 
+/* ---- any device ---------------------------------------------------------- */
+
+static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    return clg_tile_fits(device, values);
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    const size_t groups[3] = {clg_tiles(run->n.cols), clg_tiles(run->n.rows_seq),
+                              (size_t)run->p->q_heads * (size_t)run->n.sequences};
+
+    return enqueue(run, groups, clg_tile_items(run->stage->values));
+}
+
 const struct clg_kernel clg_kernel_score = {
     .op = "score",
     .name = "score",
-    .space = space,
-    .sources = (const char *const[]){"common.cl", "score.cl", NULL},
+    .space = clg_tile_space,
+    .sources = (const char *const[]){"common.cl", "tile.cl", "score.cl", NULL},
     .entries = (const char *const[]){"score", NULL},
     .options = "",
     .key = key,
     .define = define,
     .fits = fits,
     .launch = launch,
+};
+
+/* ---- CPUs ------------------------------------------------------------------ */
+
+static const struct clg_param cpu_space[] = {
+    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group      */
+    {"RM", 4, {1, 2, 4}, 0},          /* query blocks a work-item   */
+    {"CN", 4, {1, 2, 4}, 0},          /* key blocks a work-item     */
+    {"VEC", 8, {4, 8}, 0},            /* channels at a time         */
+    {NULL, 0, {0}, 0},
+};
+enum { WG, RM, CN };
+
+static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    if (!device->cpu)
+        return "the device is not a CPU";
+    return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
+}
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    const int *values = run->stage->values;
+    const size_t wg = (size_t)values[WG], row_tiles = (size_t)((run->n.rows_seq + values[RM] - 1) / values[RM]);
+    const size_t items = row_tiles * (size_t)((run->n.cols + values[CN] - 1) / values[CN]);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)run->p->q_heads, (size_t)run->n.sequences};
+
+    return enqueue(run, groups, wg);
+}
+
+const struct clg_kernel clg_kernel_score_cpu = {
+    .op = "score",
+    .name = "score_cpu",
+    .space = cpu_space,
+    .sources = (const char *const[]){"common.cl", "score_cpu.cl", NULL},
+    .entries = (const char *const[]){"score_cpu", NULL},
+    .options = "",
+    .key = key,
+    .define = define,
+    .fits = fits_cpu,
+    .launch = launch_cpu,
 };

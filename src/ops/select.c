@@ -27,7 +27,7 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
 static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)p;
-    if (device->local_bytes < 3600 + 8 * (size_t)values[0])
+    if (device->local_bytes < 12288 + 4 * (size_t)values[0])
         return "the device has too little local memory";
     return (size_t)values[0] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }

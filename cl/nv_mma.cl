@@ -1,0 +1,75 @@
+/*
+ * nv_mma: the two products of attention on the matrix units of any NVIDIA GPU
+ * since Ampere: one warp, 16 rows, operands fetched by ldmatrix.
+ */
+
+/* Nothing to order: these instructions read local memory as loads do. */
+#define TILES_READY()
+
+static inline void fetch4(uint *x, uint from)
+{
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+}
+
+static inline void fetch4_turned(uint *x, uint from)
+{
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+}
+
+/* sum [16 x 8] += a [16 x 16] * b [16 x 8] */
+static inline void mma(float *sum, const uint *a, const uint *b)
+{
+    __asm__ volatile("mma.sync.aligned.m16n8k16.row.col.f32." KIND "." KIND ".f32 "
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                     : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* s [64 x 64] = q k^T */
+static inline void dot_tile(float *s, const uint *q, uint k)
+{
+    const int row = LANE % 8 + LANE / 16 * 8, chunk = LANE / 8 % 2;
+
+#pragma unroll
+    for (int i = 0; i < 32; i++)
+        s[i] = 0.0f;
+#pragma unroll
+    for (int x = 0; x < D / 16; x++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            uint b[4];
+
+            fetch4(b, k + chunk_at(c * 16 + row, x * 2 + chunk));
+            mma(s + c * 8, q + x * 4, b);
+            mma(s + c * 8 + 4, q + x * 4, b + 2);
+        }
+}
+
+/* o [64 x D] += p v, which may still run when add_tile() ends ... */
+static inline void add_tile(float *o, const uint *p, uint v)
+{
+    const int row = LANE % 16, chunk = LANE / 16;
+
+#pragma unroll
+    for (int c = 0; c < 4; c++)
+#pragma unroll
+        for (int x = 0; x < D / 16; x++) {
+            uint b[4];
+
+            fetch4_turned(b, v + chunk_at(c * 16 + row, x * 2 + chunk));
+            mma(o + x * 8, p + c * 4, b);
+            mma(o + x * 8 + 4, p + c * 4, b + 2);
+        }
+}
+
+/* ... until now. */
+static inline void add_tile_end(float *o)
+{
+    (void)o;
+}

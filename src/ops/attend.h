@@ -1,0 +1,21 @@
+/*
+ * attend.h: what the strategies of attend share: their kernels take the same
+ * arguments.
+ */
+#ifndef CLG_OPS_ATTEND_H
+#define CLG_OPS_ATTEND_H
+
+#include "internal.h"
+
+/* How a strategy cuts the work. */
+struct clg_cut {
+    int rows;     /* query rows a work-group                               */
+    int heads;    /* query heads a work-group                              */
+    size_t items; /* work-items a work-group                              */
+};
+
+void clg_attend_key(const clgaze_problem *p, struct clg_text *text);
+void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text);
+clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut);
+
+#endif
