@@ -22,7 +22,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
                                                                    __global float *y, ulong y_at, int rows, int heads,
                                                                    int share, int k)
 {
-    __local float a[2 * STEP * PITCH], b[2 * STEP * PITCH];
+    __local float a[2 * STEP * PITCH] __attribute__((aligned(16))), b[2 * STEP * PITCH] __attribute__((aligned(16)));
     const int c0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE, h = get_group_id(2);
     const int from_heads = heads / max(share, 1), steps = i0 < rows ? k / STEP : 0;
     __global const float *from = x + x_at + (ulong)(h / max(share, 1)) * k;

@@ -20,7 +20,7 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
       ulong scores_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows,
       int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale)
 {
-    __local float a[2 * STEP * PITCH], b[2 * STEP * PITCH];
+    __local float a[2 * STEP * PITCH] __attribute__((aligned(16))), b[2 * STEP * PITCH] __attribute__((aligned(16)));
     const int j0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE;
     const int h = get_group_id(2) % max(heads, 1), s = get_group_id(2) / max(heads, 1);
     const bool live = s < sequences;

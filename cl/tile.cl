@@ -6,7 +6,8 @@
  *           owns TM x TN sums, in pieces of 4 x 4 that lie TILE / (TM / 4) and
  *           TILE / (TN / 4) apart, so that neighbours read neighbouring banks
  * Local     4 * STEP * (TILE + 4) * 4 bytes
- * Assumes   TM and TN are 4 or 8; the depth is a multiple of STEP
+ * Assumes   TM and TN are 4 or 8; the depth is a multiple of STEP; local tiles lie
+ *           at multiples of 16 bytes
  */
 #ifndef TM
 #define TM 8 /* rows a work-item */
