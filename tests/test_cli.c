@@ -325,7 +325,7 @@ static void change_file(const char *from, st_tensor tensor, st_pair pair)
 }
 
 static const float zeros[1 << 15];
-static const int32_t low[] = {1, 2, 3, 4}, down[] = {0, 60, 40, 200}, far[] = {0, 60, 120, 201};
+static const int32_t low[] = {1, 2, 3, 4}, down[] = {0, 60, 40, 150}, far[] = {0, 60, 120, 151};
 
 static const struct change wrong[] = {
     {"attend_tiny_block", {"k", ST_F16, 4, {1, 50, 1, 40}, .data = zeros}, {NULL, NULL}, 2, "tensor k|F16|q|F32"},
@@ -371,7 +371,7 @@ static const struct change wrong[] = {
      {NULL, NULL},
      2,
      "cu_seqlens_k|decreases"},
-    {"attend_varlen_dense", {"cu_seqlens_k", ST_I32, 1, {4}, .data = far}, {NULL, NULL}, 2, "cu_seqlens_k|201|200"},
+    {"attend_varlen_dense", {"cu_seqlens_k", ST_I32, 1, {4}, .data = far}, {NULL, NULL}, 2, "cu_seqlens_k|151|150"},
     {"attend_varlen_dense", {"cu_seqlens_k", .data = NULL}, {NULL, NULL}, 2, "cu_seqlens_k|missing"},
     {"attend_varlen_dense", {"cu_seqlens_q", ST_F32, 1, {4}, .data = zeros}, {NULL, NULL}, 2, "cu_seqlens_q|F32"},
 };
@@ -527,10 +527,10 @@ static void test_results(void **state)
     done("prefill --in %Gprefill_short.safetensors --out %To.safetensors");
     st_file *file = open_file(path_of("o.safetensors"));
     assert_int_equal(file->n_tensors, 5);
-    assert_tensor(file, "out", ST_F16, "[1,200,2,64]");
-    assert_tensor(file, "lse", ST_F32, "[1,2,200]");
-    assert_tensor(file, "scores", ST_F32, "[1,2,13,13]");
-    assert_tensor(file, "counts", ST_I32, "[1,2,13]");
+    assert_tensor(file, "out", ST_F16, "[1,104,2,64]");
+    assert_tensor(file, "lse", ST_F32, "[1,2,104]");
+    assert_tensor(file, "scores", ST_F32, "[1,2,7,7]");
+    assert_tensor(file, "counts", ST_I32, "[1,2,7]");
     assert_non_null(st_find(file, "blocks"));
     assert_string_equal(st_meta(file, "op"), "prefill");
     assert_string_equal(st_meta(file, "block_q"), "16");
@@ -542,12 +542,12 @@ static void test_results(void **state)
     done("score --in %Ggate_double.safetensors --out %To.safetensors");
     file = open_file(path_of("o.safetensors"));
     assert_int_equal(file->n_tensors, 5);
-    assert_tensor(file, "q_gated", ST_F32, "[1,19,2,32]");
-    assert_tensor(file, "k_gated", ST_F32, "[1,19,1,32]");
+    assert_tensor(file, "q_gated", ST_F32, "[1,10,2,32]");
+    assert_tensor(file, "k_gated", ST_F32, "[1,10,1,32]");
     st_close(file);
     done("select --in %To.safetensors --out %Tp.safetensors --rule topk --value 2");
     file = open_file(path_of("p.safetensors"));
-    assert_tensor(file, "counts", ST_I32, "[1,2,19]");
+    assert_tensor(file, "counts", ST_I32, "[1,2,10]");
     assert_true(st_value(st_find(file, "counts"), 0) == 1.0);
     assert_true(st_value(st_find(file, "counts"), 18) == 2.0);
     st_close(file);

@@ -122,7 +122,7 @@ static void check_queue(cl_command_queue writer, cl_command_queue queue)
     for (int j = 0; j < JOBS; j++) {
         struct load l;
 
-        load_make(&l, &jobs[j], (uint64_t)(100 + j));
+        load_make(&l, &jobs[j], 100 + (uint64_t)j);
         for (int i = 0; i < 4; i++)
             check_events(&l, writer, queue);
         load_free(&l);
@@ -199,7 +199,7 @@ static void check_parts(cl_command_queue queue, bool events)
         assert_true(part > 0);
         assert_int_equal(err, CL_SUCCESS);
         for (int i = 0; i < 2; i++) {
-            load_make(&l[i], &jobs[j], (uint64_t)(200 + i));
+            load_make(&l[i], &jobs[j], 200 + (uint64_t)i);
             l[i].x.call.workspace = workspace;
             l[i].x.call.workspace_offset = part * (size_t)(1 - i);
         }

@@ -50,7 +50,7 @@ static void in_threads(bool (*work)(struct worker *w), clgaze_context *context)
         w[i].context = context;
         w[i].work = work;
         for (int j = 0; j < JOBS; j++)
-            load_make(&w[i].load[j], &jobs[j], (uint64_t)(i * JOBS + j));
+            load_make(&w[i].load[j], &jobs[j], (uint64_t)i * JOBS + (uint64_t)j);
     }
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&w[i].thread, NULL, begin, &w[i]), 0);

@@ -221,7 +221,7 @@ static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shape
         }
         if (tiny() && (small++ + done.problems) % tiny_limits[op].every != 0)
             continue;
-        case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)(done.problems * 64 + i));
+        case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)done.problems * 64 + (uint64_t)i);
     }
     return made;
 }

@@ -9,6 +9,8 @@
 #ifndef CLGAZE_CONTEXT_H
 #define CLGAZE_CONTEXT_H
 
+/* The library needs OpenCL 1.2.  An application that wants a later version's
+ * names defines CL_TARGET_OPENCL_VERSION, or includes CL/cl.h, before this. */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 120
 #endif
@@ -41,15 +43,18 @@ typedef enum clgaze_log_level {
  * @param message  One sentence without a newline (a compiler's log may hold
  *                 several lines).  Valid during the call only.
  *
+ * @param status   At level error what the call returns; else what the message
+ *                 is of, often CLGAZE_OK.
+ *
  * May be called from any thread that is inside a clgaze function, several at
- * once.  It must not call clgaze.
+ * once.  It must not call clgaze, but for clgaze_status_name() and _text().
  */
 typedef void (*clgaze_log_fn)(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 
 /** How to make a context.  Zero everything that you do not set: zero is the
  *  default of every field. */
 typedef struct clgaze_context_options {
-    cl_context context;  /**< borrowed and retained; NULL: make one           */
+    cl_context context;  /**< retained, so you may release yours; NULL: make one */
     cl_device_id device; /**< a device of `context`; NULL with a context: its
                               only device; NULL without: chosen by `pick`     */
     const char *pick;    /**< without a device: an index in the order of
@@ -59,8 +64,10 @@ typedef struct clgaze_context_options {
 
     clgaze_log_fn log; /**< NULL: silent                                      */
     void *log_user;
-    clgaze_log_level log_level; /**< the most talkative level wanted          */
+    clgaze_log_level log_level; /**< the most talkative level wanted; zero is
+                                     errors alone                             */
 
+    /* Host memory, never asked for by calls that enqueue; several threads may ask at once. */
     void *(*alloc)(void *user, size_t size); /**< like malloc; NULL: malloc   */
     void (*release)(void *user, void *p);    /**< like free; set both or none */
     void *alloc_user;
@@ -68,7 +75,8 @@ typedef struct clgaze_context_options {
     const char *cache_dir; /**< folder of the binary cache, copied; "" : none;
                                 NULL: $CLGAZE_CACHE_DIR, else
                                 $XDG_CACHE_HOME/clgaze, else
-                                $HOME/.cache/clgaze                           */
+                                $HOME/.cache/clgaze.  On PoCL, which keeps a
+                                cache of its own, none is used                */
     uint32_t reserved[8];  /**< zero                                          */
 } clgaze_context_options;
 
@@ -95,7 +103,8 @@ typedef struct clgaze_context_options {
 CLGAZE_API clgaze_status clgaze_context_create(const clgaze_context_options *options, clgaze_context **context);
 
 /**
- * Free a context.  NULL is allowed.  Its plans must be freed before.
+ * Free a context.  NULL is allowed.  Its plans must be freed before; what was
+ * enqueued still runs.
  *
  * @since 1.0
  */

@@ -5,7 +5,7 @@
  *
  * One problem describes the whole pipeline; each operation reads the fields it
  * needs.  One set of tensors carries every array by its name; each operation
- * reads and writes those it needs.  Two functions an operation:
+ * reads and writes those it needs and ignores the others.  Two functions an operation:
  *
  *     clgaze_attend_plan()   may compile, may read the cache, may take seconds
  *     clgaze_attend()        enqueues kernels on your queue, nothing else
@@ -83,7 +83,8 @@ typedef struct clgaze_problem {
     int32_t packed;     /**< 1: sequences of several lengths lie one after another
                              in tensors of batch 1, see cu_seqlens; default 0      */
     int32_t max_batch;  /**< most sequences of a call, >= 1, default 1             */
-    int32_t max_q;      /**< most query tokens of a sequence; packed: of all together */
+    int32_t max_q;      /**< most query tokens of a sequence; packed: of all together.
+                             Not given by the default, nor are heads and head_dim  */
     int32_t max_k;      /**< the same for keys                                     */
 
     /* pool and gate */
@@ -109,8 +110,9 @@ typedef struct clgaze_problem {
     int32_t last_rows;    /**< last query blocks of a sequence that keep all, >= 0 */
     int32_t min_k;        /**< least number that the rule itself chooses, >= 0     */
     int32_t max_k_blocks; /**< greatest; 0 (default): no bound                     */
-    int32_t width;        /**< entries of a row of `blocks`; 0 (default): all that
-                               can be chosen, see clgaze_plan_width()              */
+    int32_t width;        /**< entries of a row of `blocks` where it passes through the
+                               workspace, and of clgaze_plan_width(); 0 (default): all
+                               that can be chosen.  A `blocks` of yours has its own  */
     clgaze_scope scope;   /**< of the lists: select writes, attend reads; default Q */
 
     /* attend */
@@ -122,7 +124,8 @@ typedef struct clgaze_problem {
                              of range are skipped, order and repeats trusted       */
 
     const char *kernel;    /**< NULL (default), or a strategy to force, with tunables if
-                                wanted: "attend_cpu BM=32"; copied                    */
+                                wanted: "attend_cpu BM=32"; copied.  The other operations
+                                of prefill choose for themselves                      */
     uint32_t reserved[16]; /**< zero                                               */
 } clgaze_problem;
 
@@ -172,12 +175,14 @@ typedef struct clgaze_tensors {
 typedef struct clgaze_call {
     cl_command_queue queue;  /**< of the plan's context and device, in order or
                                   out of order; never flushed or finished          */
-    cl_mem workspace;        /**< clgaze_plan_workspace() bytes or more, for this
-                                  call alone until it has run; NULL when 0         */
+    cl_mem workspace;        /**< clgaze_plan_workspace() bytes or more, for this call
+                                  alone until it has run: on one in-order queue all
+                                  calls may share it; NULL when 0                  */
     size_t workspace_offset; /**< bytes, a multiple of 256                          */
     cl_uint n_wait;          /**< events that must complete first                   */
     const cl_event *wait;    /**< NULL when 0                                       */
-    cl_event *done;          /**< NULL, or set to an event that you release         */
+    cl_event *done;          /**< NULL, or set to an event that you release; set on
+                                  CLGAZE_OK only                                   */
     int32_t longest_q;       /**< packed only: tokens of the longest query sequence */
     int32_t longest_k;       /**< packed only: the same for keys                    */
 } clgaze_call;
@@ -226,7 +231,8 @@ CLGAZE_API clgaze_status clgaze_prefill_plan(clgaze_context *context, const clga
 CLGAZE_API clgaze_status clgaze_plan_create(clgaze_context *context, clgaze_op op, const clgaze_problem *problem,
                                             clgaze_plan **plan);
 
-/** Free a plan.  NULL is allowed.  What was enqueued still runs. @since 1.0 */
+/** Free a plan that no thread uses any more.  NULL is allowed.  What was
+ *  enqueued still runs. @since 1.0 */
 CLGAZE_API void clgaze_plan_free(clgaze_plan *plan);
 
 /** Return the bytes of workspace that a call at the plan's maximum needs. @since 1.0 */
@@ -313,7 +319,8 @@ CLGAZE_API clgaze_status clgaze_warm(clgaze_context *context, size_t n, clgaze_r
  *                     are those of the shapes.
  * @param[in] call     Borrowed during the call only.
  *
- * @retval CLGAZE_OK              Enqueued; `*call->done` is set if wanted.
+ * @retval CLGAZE_OK              Enqueued; `*call->done` is set if wanted.  Flush the
+ *                                queue before another queue waits for it.
  * @retval CLGAZE_ERR_NULL        A handle or a needed tensor is missing.
  * @retval CLGAZE_ERR_DTYPE, _RANK, _SIZE, _HEADS, _STRIDE, _BOUNDS, _OVERLAP
  *                                A tensor cannot be used.

@@ -50,7 +50,7 @@ extern "C" {
     X(ERR_CANCELLED, 21, "the caller asked to stop")
 
 typedef enum clgaze_status {
-#define X(name, code, text) CLGAZE_##name = code,
+#define X(name, code, text) CLGAZE_##name = (code),
     CLGAZE_STATUS_MAP(X)
 #undef X
 } clgaze_status;

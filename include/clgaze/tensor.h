@@ -24,7 +24,8 @@ typedef enum clgaze_dtype {
 } clgaze_dtype;
 
 /** A view.  Borrowed during a call; OpenCL itself keeps the buffer alive until
- *  what was enqueued has run.  `buffer` NULL: the tensor is absent. */
+ *  what was enqueued has run.  `buffer` NULL: the tensor is absent.  Where a
+ *  dimension is 1 its stride does not matter; 0 repeats an input. */
 typedef struct clgaze_tensor {
     cl_mem buffer;
     size_t offset; /**< elements from the start of the buffer             */

@@ -44,8 +44,8 @@ static size_t workspace(const clgaze_problem *p, const int *values)
     (void)values;
     if (clg_list_heads(p) == p->q_heads)
         return 0;
-    return (size_t)p->max_batch * (size_t)clg_list_heads(p) * (size_t)clg_max_rows(p) * (size_t)clg_max_cols(p) *
-           sizeof(cl_float);
+    return (size_t)(p->packed ? 1 : p->max_batch) * (size_t)clg_list_heads(p) * (size_t)clg_max_rows(p) *
+           (size_t)clg_max_cols(p) * sizeof(cl_float);
 }
 
 /* The rows that the rule works on: those given, or the heads' common ones. */
