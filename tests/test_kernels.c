@@ -21,15 +21,15 @@ static void names_and_order(void **state)
 {
     (void)state;
     for (int i = 0; clg_kernels[i]; i++) {
-        assert_ptr_equal(clg_kernel_find(clg_kernels, clg_kernels[i]->name), clg_kernels[i]);
+        assert_ptr_equal(clg_kernel_find(clg_kernels[i]->name), clg_kernels[i]);
         assert_true(i == 0 || place_of(clg_kernels[i - 1]->op) <= place_of(clg_kernels[i]->op));
         assert_int_equal(strncmp(clg_kernels[i]->name, clg_kernels[i]->op, strlen(clg_kernels[i]->op)), 0);
         for (int j = 0; j < i; j++)
             assert_string_not_equal(clg_kernels[i]->name, clg_kernels[j]->name);
     }
-    assert_null(clg_kernel_find(clg_kernels, "attend_none"));
-    assert_null(clg_kernel_find(clg_kernels, ""));
-    assert_ptr_equal(clg_kernel_find(clg_kernels, "attend BM=16"), clg_kernel_find(clg_kernels, "attend"));
+    assert_null(clg_kernel_find("attend_none"));
+    assert_null(clg_kernel_find(""));
+    assert_ptr_equal(clg_kernel_find("attend BM=16"), clg_kernel_find("attend"));
 }
 
 /* The list that users see is the table. */
@@ -99,7 +99,7 @@ static void texts(void **state)
             assert_in_range(print.used, 1, sizeof text - 1);
             assert_string_not_equal(text, last);
             memcpy(last, text, sizeof last);
-            assert_ptr_equal(clg_kernel_find(clg_kernels, text), kernel);
+            assert_ptr_equal(clg_kernel_find(text), kernel);
             clg_space_default(kernel, back);
             assert_ok(clg_space_parse(test_context(), kernel, text + strcspn(text, " "), back));
             assert_memory_equal(values, back, sizeof values);
@@ -138,17 +138,16 @@ static void bad_texts(void **state)
     for (size_t i = 0; i < CLG_COUNT(rows); i++) {
         int values[CLG_MAX_PARAMS] = {0};
 
-        clg_space_default(clg_kernel_find(clg_kernels, "attend"), values);
+        clg_space_default(clg_kernel_find("attend"), values);
         forget();
-        assert_refused(rows[i].text,
-                       clg_space_parse(test_context(), clg_kernel_find(clg_kernels, "attend"), rows[i].text, values),
+        assert_refused(rows[i].text, clg_space_parse(test_context(), clg_kernel_find("attend"), rows[i].text, values),
                        CLGAZE_ERR_VALUE, rows[i].words);
     }
 }
 
 static void space_ids(void **state)
 {
-    const struct clg_kernel *kernel = clg_kernel_find(clg_kernels, "attend");
+    const struct clg_kernel *kernel = clg_kernel_find("attend");
     struct clg_kernel other = *kernel;
     struct clg_param space[CLG_MAX_PARAMS + 1] = {{0}};
 
@@ -277,7 +276,7 @@ static void keys(void **state)
         struct clg_text print = {text, sizeof text, 0};
 
         p.weight_dtype = CLGAZE_BF16;
-        clg_kernel_find(clg_kernels, rows[i].kernel)->key(&p, &print);
+        clg_kernel_find(rows[i].kernel)->key(&p, &print);
         assert_string_equal(text, rows[i].key);
     }
     for (int i = 0; clg_kernels[i]; i++)
