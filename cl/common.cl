@@ -65,11 +65,7 @@ static inline void store4_bf16(float4 v, __global ushort *to)
 #if DTYPE == 0
 #define WHOLE8(p) (*(__global const float8 *)(p))
 #elif DTYPE == 1
-static inline float8 whole8(ushort8 x)
-{
-    return vload_half8(0, (const half *)&x);
-}
-#define WHOLE8(p) whole8(*(__global const ushort8 *)(p))
+#define WHOLE8(p) vloada_half8(0, p)
 #else
 #define WHOLE8(p) as_float8(convert_uint8(*(__global const ushort8 *)(p)) << 16)
 #endif

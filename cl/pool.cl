@@ -2,7 +2,8 @@
  * pool: max, min and average of each block of tokens.
  *
  * Idea      a work-item owns VEC channels of one block and walks its tokens
- * Grid      (blocks * D / VEC, heads, sequences) items, groups of WG
+ * Grid      (heads * D / VEC, blocks, sequences) items, groups of WG: a token's
+ *           heads are read together, as they mostly lie
  * Assumes   D % VEC == 0
  * Edges     the last block pools its valid tokens only
  */
@@ -62,10 +63,10 @@ __kernel void pool(__global const elem *x, ulong4 x_at, __global float *pooled, 
                    __global const int *seqs, ulong seqs_from, int sequences, int tokens, int rows, int heads,
                    int side, int block, int pools, int n_pools)
 {
-    const int i = get_global_id(0) / (D / VEC), c = get_global_id(0) % (D / VEC) * VEC;
-    const int h = get_global_id(1), s = get_global_id(2);
+    const int h = get_global_id(0) / (D / VEC), c = get_global_id(0) % (D / VEC) * VEC;
+    const int i = get_global_id(1), s = get_global_id(2);
 
-    if (s < sequences) {
+    if (s < sequences && h < heads) {
         const seq_t at = seq_at(seqs + seqs_from, s, tokens, tokens);
         const int length = side ? at.sk : at.sq, row = (side ? at.col0 : at.row0) + i;
         const int first = i * block, n = min(block, length - first);

@@ -42,9 +42,10 @@ static clgaze_status side(struct clg_run *run, int is_k)
     const cl_int heads = is_k ? p->kv_heads : p->q_heads, block = is_k ? p->block_k : p->block_q, which = is_k;
     const cl_int pools = (cl_int)(is_k ? p->k_pool : p->q_pool), n_pools = clg_pools((uint32_t)pools);
     const size_t wg = (size_t)run->stage->values[WG];
-    const size_t items =
-        (size_t)(is_k ? n->blocks_k_seq : n->rows_seq) * (size_t)(p->head_dim / run->stage->values[VEC]);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)heads, (size_t)sequences}, local[3] = {wg, 1, 1};
+    const size_t items = (size_t)heads * (size_t)(p->head_dim / run->stage->values[VEC]);
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)(is_k ? n->blocks_k_seq : n->rows_seq),
+                              (size_t)sequences};
+    const size_t local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x->buffer),      CLG_ARG(x_at),      CLG_ARG(y->buffer), CLG_ARG(y_at),
                                    CLG_ARG(run->workspace), CLG_ARG(seqs_from), CLG_ARG(sequences), CLG_ARG(tokens),
                                    CLG_ARG(rows),           CLG_ARG(heads),     CLG_ARG(which),     CLG_ARG(block),

@@ -1,6 +1,6 @@
 /*
- * select.c: launcher of cl/select.cl and cl/select_cpu.cl, which differ in how
- * many work-items share a row.  Where heads merge into one list, cl/merge.cl
+ * select.c: launcher of cl/select.cl, cl/select_cpu.cl and cl/select_nv.cl,
+ * which differ in how many work-items share a row.  Where heads merge into one list, cl/merge.cl
  * writes their common row into the workspace first.
  */
 #include "internal.h"
@@ -67,7 +67,8 @@ static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
     return clg_enqueue(run, MERGE, groups, local, args, CLG_COUNT(args));
 }
 
-static clgaze_status launch(struct clg_run *run)
+/* Work-groups of `wg` items that take `share` rows each. */
+static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
@@ -82,8 +83,8 @@ static clgaze_status launch(struct clg_run *run)
     const cl_int heads = n->list_heads, width = n->width, block_q = p->block_q, block_k = p->block_k;
     const cl_int sink = p->sink, local_n = p->local, last_rows = p->last_rows, min_k = p->min_k;
     const cl_int max_k = p->max_k_blocks ? p->max_k_blocks : INT32_MAX;
-    const size_t wg = run->stage->kernel->space == space ? (size_t)run->stage->values[0] : 1;
-    const size_t groups[3] = {(size_t)(p->packed ? n->rows_seq : n->rows), (size_t)heads, (size_t)sequences};
+    const int most = p->packed ? n->rows_seq : n->rows;
+    const size_t groups[3] = {(size_t)((most + share - 1) / share), (size_t)heads, (size_t)sequences};
     const size_t local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x.buffer),
                                    CLG_ARG(x_at),
@@ -114,6 +115,45 @@ static clgaze_status launch(struct clg_run *run)
 
     return st == CLGAZE_OK ? clg_enqueue(run, SELECT, groups, local, args, CLG_COUNT(args)) : st;
 }
+
+static clgaze_status launch(struct clg_run *run)
+{
+    return enqueue(run, (size_t)run->stage->values[0], 1);
+}
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    return enqueue(run, 1, 1);
+}
+
+/* ---- NVIDIA ---------------------------------------------------------------- */
+
+enum { NV_WARPS = 4, NV_KEYS = 64 /* most that a lane holds */ };
+
+static clgaze_status launch_nv(struct clg_run *run)
+{
+    return enqueue(run, NV_WARPS * 32, NV_WARPS);
+}
+
+static void define_nv(const clgaze_problem *p, const int *values, struct clg_text *text)
+{
+    int keys = 4;
+
+    while (keys * 32 < clg_max_cols(p))
+        keys *= 2;
+    define(p, values, text);
+    clg_define(text, "KEYS", keys);
+}
+
+static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)values;
+    if (device->nv_arch < 80)
+        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
+    return clg_max_cols(p) > NV_KEYS * 32 ? "a row has more than 2048 blocks" : NULL;
+}
+
+/* ---- the rule's numbers ------------------------------------------------------ */
 
 /* What the rule needs to know, computed in double here, not on the device: the
  * number to choose for each length of a row, or the bound in 32 bits. */
@@ -174,5 +214,21 @@ const struct clg_kernel clg_kernel_select_cpu = {
     .fits = fits_cpu,
     .workspace = workspace,
     .prepare = prepare,
-    .launch = launch,
+    .launch = launch_cpu,
+};
+
+const struct clg_kernel clg_kernel_select_nv = {
+    .op = "select",
+    .name = "select_nv",
+    .space = no_space,
+    .sources = (const char *const[]){"common.cl", "rank.cl", "select_nv.cl", "merge.cl", NULL},
+    .entries = (const char *const[]){"select_nv", "merge", NULL},
+    .options = "-cl-nv-verbose",
+    .prove = true,
+    .key = key,
+    .define = define_nv,
+    .fits = fits_nv,
+    .workspace = workspace,
+    .prepare = prepare,
+    .launch = launch_nv,
 };
