@@ -74,8 +74,7 @@ static inline int count_from(const row_t *row, uint least, forced_t f, int lift)
 
 #pragma unroll
     for (int c = 0; c < KEYS; c++)
-        if (c < row->chunks)
-            n += lifted_at(row, c, f, lift) >= least;
+        n += lifted_at(row, c, f, lift) >= least ? 1u : 0u;
     return (int)warp_sum(n);
 }
 
@@ -86,8 +85,7 @@ static inline ulong mass_from(const row_t *row, uint least)
 #if BY_MASS
 #pragma unroll
     for (int c = 0; c < KEYS; c++)
-        if (c < row->chunks)
-            sum += row->key[c] >= least ? row->mass[c] : 0u;
+        sum += row->key[c] >= least ? row->mass[c] : 0u;
 #endif
     return warp_sum_long(sum);
 }
@@ -195,8 +193,7 @@ select_nv(__global const float *scores, ulong scores_at, __global const int *lim
 #if BY_MASS
 #pragma unroll
             for (int c = 0; c < KEYS; c++)
-                if (c < row->chunks)
-                    own.mass[c] = own.key[c] ? mass_of(score_of(own.key[c] - 1u), high, merged) : 0u;
+                own.mass[c] = own.key[c] ? mass_of(score_of(own.key[c] - 1u), high, merged) : 0u;
             const ulong total = mass_from(row, 1), bound = mul_hi(total << 8, (ulong)(uint)limit << 24);
 #if RULE == 3
             uint over = 0;

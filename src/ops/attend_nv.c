@@ -9,7 +9,7 @@
 enum { STAGES, ROWS, HEADS };
 
 static const struct clg_param mma_space[] = {
-    {"STAGES", 2, {1, 2, 3, 4}, 0}, /* places for tiles of K, and of V       */
+    {"STAGES", 1, {1, 2, 3, 4}, 0}, /* places for tiles of K, and of V       */
     {"ROWS", 1, {1, 2, 3, 4}, 0},   /* tiles of 64 query rows a work-group   */
     {"HEADS", 1, {1, 2, 4}, 0},     /* query heads a work-group              */
     {NULL, 0, {0}, 0},
