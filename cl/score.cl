@@ -62,7 +62,7 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
     }
 #pragma unroll
     for (int r = 0; r < TM; r++) {
-        const int i = i0 + sum_row(r), see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
+        const int i = i0 + sum_row(r), see = i < n ? visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk) : 0;
         __global float *to = scores + scores_at + ((ulong)(at.batch * heads + h) * rows + at.row0 + i) * cols;
 
         if (i < n && at.row0 + i < rows) {
