@@ -14,7 +14,6 @@
 #define PANELS     ((D + 63) / 64)
 #define TILE_BYTES (PANELS * 64 * 128)
 #define LANE       (get_local_id(0) % 32)
-#define WARP       (get_local_id(0) / 32)
 
 /* The address of local memory as matrix instructions take it. */
 static inline uint local_address(__local const void *p)
@@ -44,18 +43,7 @@ static inline void store16(uint to, uint4 x)
                      : "memory");
 }
 
-static inline uint4 load16(uint from)
-{
-    uint4 x;
-
-    __asm__ volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                     : "r"(from)
-                     : "memory");
-    return x;
-}
-
-/* 2^x; 0 for -1e30. */
+/* 2^x; 0 for what hidden scores give. */
 static inline float exp2_fast(float x)
 {
     float y;

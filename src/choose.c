@@ -83,7 +83,7 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     clgaze_status st = CLGAZE_OK;
     const char *why;
 
-    clg_space_start(kernel, ctx->device.cpu, stage->values);
+    clg_space_default(kernel, stage->values);
     TRY(clg_space_parse(ctx, kernel, options, stage->values));
     if (strspn(options, " ") == strlen(options))
         why = clg_nearest(&ctx->device, kernel, p, stage->values);
@@ -93,14 +93,6 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     TRY(decide(ctx, p, kernel, "forced by problem.kernel", stage));
 out:
     return st;
-}
-
-bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel)
-{
-    const char *name = p->kernel ? p->kernel : "";
-    size_t length = strcspn(name, " ");
-
-    return length == strlen(kernel->name) && strncmp(name, kernel->name, length) == 0;
 }
 
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
@@ -123,7 +115,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
             passed = true;
         if (!passed || kernel == after || strcmp(kernel->op, name) != 0)
             continue;
-        clg_space_start(kernel, ctx->device.cpu, stage->values);
+        clg_space_default(kernel, stage->values);
         why = clg_nearest(&ctx->device, kernel, p, stage->values);
         if (!why)
             return decide(ctx, p, kernel,

@@ -111,13 +111,11 @@ char *clg_copy_text(const clgaze_context *ctx, const char *text);
 
 /* ---- kernels.c: the records -------------------------------------------- */
 
-/* A tunable: name, default, allowed values (ascending, ends with 0), and the
- * default for CPUs where that is another. */
+/* A tunable: name, default, allowed values (ascending, ends with 0). */
 struct clg_param {
     const char *name;
     int value;
     int allowed[8];
-    int cpu;
 };
 #define CLG_MAX_PARAMS 8
 
@@ -152,10 +150,9 @@ struct clg_kernel {
 extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferred first; ends with NULL */
 const struct clg_kernel *clg_kernel_find(const char *name);
 const struct clg_kernel *clg_kernel_in(const struct clg_kernel *const *table, const char *name);
-int clg_space_size(const struct clg_kernel *kernel);                          /* configurations          */
-void clg_space_get(const struct clg_kernel *kernel, int index, int *values);  /* the index-th of them    */
-void clg_space_default(const struct clg_kernel *kernel, int *values);         /* of any device           */
-void clg_space_start(const struct clg_kernel *kernel, bool cpu, int *values); /* of a kind of device     */
+int clg_space_size(const struct clg_kernel *kernel);                         /* configurations          */
+void clg_space_get(const struct clg_kernel *kernel, int index, int *values); /* the index-th of them    */
+void clg_space_default(const struct clg_kernel *kernel, int *values);        /* of any device           */
 /* Parse " BM=64 KT=32" over the values already there. */
 clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *text,
                               int *values);
@@ -238,6 +235,8 @@ struct clg_stage {
     char *name, *reason;
 };
 
+enum { CLG_SEQ_INTS = 6 }; /* of a sequence in the table: SEQ_INTS of cl/common.cl */
+
 /* The workspace: the sequence table, lists made from a mask or CSR, what the
  * operations of prefill hand on, and room that each operation has for itself. */
 enum clg_place {
@@ -280,7 +279,6 @@ clgaze_status clg_selftest(clgaze_context *ctx, const clgaze_problem *p, const s
  * values; fills stage->kernel, values, name, reason and workspace. */
 clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, const struct clg_kernel *after,
                          struct clg_stage *stage);
-bool clg_forced(const clgaze_problem *p, const struct clg_kernel *kernel); /* by problem.kernel */
 /* NULL, or why none of the kernel's configurations fits; values become the
  * fitting ones nearest to those given. */
 const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,

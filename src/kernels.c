@@ -85,13 +85,8 @@ void clg_space_get(const struct clg_kernel *kernel, int index, int *values)
 
 void clg_space_default(const struct clg_kernel *kernel, int *values)
 {
-    clg_space_start(kernel, false, values);
-}
-
-void clg_space_start(const struct clg_kernel *kernel, bool cpu, int *values)
-{
     for (int i = 0; i < params(kernel); i++)
-        values[i] = cpu && kernel->space[i].cpu ? kernel->space[i].cpu : kernel->space[i].value;
+        values[i] = kernel->space[i].value;
 }
 
 int clg_space_value(const struct clg_kernel *kernel, const int *values, const char *name)

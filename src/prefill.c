@@ -42,7 +42,7 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
 
     switch (place) {
     case CLG_AT_SEQS:
-        return p->packed ? tensor_bytes(4, 6, p->max_batch, 1, 1) : 0;
+        return p->packed ? tensor_bytes(4, CLG_SEQ_INTS, p->max_batch, 1, 1) : 0;
     case CLG_AT_LISTS:
         return 256 + CLG_ALIGN((size_t)tensor_bytes(4, batch, hl, rows, 1)) + tensor_bytes(4, batch, hl, rows, cols);
     case CLG_AT_Q_POOLED:

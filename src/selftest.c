@@ -78,7 +78,7 @@ static clgaze_status compare_select(struct trial *t)
 static clgaze_status compare_seqs(const struct trial *t)
 {
     const clgaze_context *ctx = t->ctx;
-    cl_int want[TRIAL_SEQS * SEQ_INTS], got[TRIAL_SEQS * SEQ_INTS];
+    cl_int want[TRIAL_SEQS * CLG_SEQ_INTS], got[TRIAL_SEQS * CLG_SEQ_INTS];
     clgaze_status st = CLGAZE_OK;
 
     clg_trial_seqs(t, want);

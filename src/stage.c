@@ -116,8 +116,8 @@ clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_pro
         if (st == CLGAZE_OK)
             return st;
         NEED(st != CLGAZE_ERR_NO_MEMORY, st, "%s", ear.reason);
-        NEED(!clg_forced(p, stage->kernel), CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s",
-             p->kernel, ear.reason);
+        NEED(!p->kernel || clg_kernel_in(ctx->kernels, p->kernel) != stage->kernel, CLGAZE_ERR_UNSUPPORTED,
+             "problem.kernel \"%s\" cannot serve here: %s", p->kernel, ear.reason);
         clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s", stage->kernel->op, stage->kernel->name,
                 ear.reason);
         clg_stage_free(ctx, stage);

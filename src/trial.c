@@ -236,15 +236,15 @@ out:
     return st;
 }
 
-void clg_trial_seqs(const struct trial *t, cl_int table[TRIAL_SEQS * SEQ_INTS])
+void clg_trial_seqs(const struct trial *t, cl_int table[TRIAL_SEQS * CLG_SEQ_INTS])
 {
     struct clg_ref r = clg_trial_ref(t);
 
     for (int s = 0; s < TRIAL_SEQS; s++) {
         struct clg_ref_seq q = clg_ref_seq(&t->plan.problem, &r, s);
-        const cl_int entry[SEQ_INTS] = {q.q0, q.sq, q.k0, q.sk, q.row0, q.col0};
+        const cl_int entry[CLG_SEQ_INTS] = {q.q0, q.sq, q.k0, q.sk, q.row0, q.col0};
 
-        memcpy(table + (size_t)s * SEQ_INTS, entry, sizeof entry);
+        memcpy(table + (size_t)s * CLG_SEQ_INTS, entry, sizeof entry);
     }
 }
 
@@ -254,7 +254,7 @@ static clgaze_status put_workspace(struct trial *t)
     const clgaze_context *ctx = t->ctx;
     const size_t bytes = t->plan.workspace;
     unsigned char *raw = clg_alloc(ctx, bytes);
-    cl_int table[TRIAL_SEQS * SEQ_INTS];
+    cl_int table[TRIAL_SEQS * CLG_SEQ_INTS];
     clgaze_status st = CLGAZE_OK;
     cl_int err = CL_SUCCESS;
 

@@ -8,7 +8,7 @@
 #include "check.h"
 #include "ref.h"
 
-enum { TRIAL_SEQS = 2, SEQ_INTS = 6 };
+enum { TRIAL_SEQS = 2 };
 
 struct trial {
     clgaze_context *ctx;
@@ -34,7 +34,7 @@ clgaze_status clg_trial_get(struct trial *t);
 void clg_trial_close(struct trial *t);
 /* The arrays on the host as ref/ wants them, and where each sequence lies. */
 struct clg_ref clg_trial_ref(const struct trial *t);
-void clg_trial_seqs(const struct trial *t, cl_int table[TRIAL_SEQS * SEQ_INTS]);
+void clg_trial_seqs(const struct trial *t, cl_int table[TRIAL_SEQS * CLG_SEQ_INTS]);
 bool clg_trial_result(const struct trial *t, int f); /* does the stage write this tensor? */
 
 /* trial_fill.c: the floats of an input; block lists and what the causal rule hides in scores. */

@@ -71,7 +71,6 @@ static void spaces(void **state)
             int choices = 0;
 
             assert_true(holds(&space[n], space[n].value));
-            assert_true(!space[n].cpu || holds(&space[n], space[n].cpu));
             for (; choices < (int)CLG_COUNT(space[n].allowed) && space[n].allowed[choices]; choices++)
                 assert_true(space[n].allowed[choices] > (choices ? space[n].allowed[choices - 1] : 0));
             size *= choices;

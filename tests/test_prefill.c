@@ -135,7 +135,7 @@ static void forced_kernels(void **state)
         int values[CLG_MAX_PARAMS] = {0};
         const char *why;
 
-        clg_space_start(clg_kernels[i], test_context()->device.cpu, values);
+        clg_space_default(clg_kernels[i], values);
         fit_maxima(&p, shapes, CLG_COUNT(shapes));
         why = clg_nearest(&test_context()->device, clg_kernels[i], &p, values);
         if (why) {

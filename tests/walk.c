@@ -177,7 +177,7 @@ static void run_kernel(clgaze_op op, const clgaze_problem *p, const struct clg_k
     int values[CLG_MAX_PARAMS] = {0}, first[CLG_MAX_PARAMS] = {0}, left = random_configurations();
     const char *reason;
 
-    clg_space_start(kernel, test_context()->device.cpu, values);
+    clg_space_default(kernel, values);
     r = configuration_rng(p, kernel, values);
     reason = clg_nearest(&test_context()->device, kernel, p, values);
     memcpy(first, values, sizeof first);

@@ -86,10 +86,10 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
 /* ---- any device ---------------------------------------------------------- */
 
 static const struct clg_param space[] = {
-    {"WG", 64, {32, 64, 128, 256}, 0}, /* work-items in a group */
-    {"BM", 32, {4, 8, 16, 32, 64}, 0}, /* query rows a group    */
-    {"BN", 16, {8, 16, 32, 64}, 0},    /* keys a tile           */
-    {NULL, 0, {0}, 0},
+    {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
+    {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
+    {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
+    {NULL, 0, {0}},
 };
 enum { WG, BM, BN };
 
@@ -125,12 +125,12 @@ const struct clg_kernel clg_kernel_attend = {
 /* ---- CPUs ------------------------------------------------------------------ */
 
 static const struct clg_param cpu_space[] = {
-    {"BM", 64, {16, 32, 64, 128}, 0}, /* query rows a work-item          */
-    {"KT", 64, {16, 32, 64}, 0},      /* keys a tile                     */
-    {"VEC", 16, {8, 16}, 0},          /* floats a vector                 */
-    {"NV", 1, {1, 2}, 0},             /* vectors of queries a micro-tile */
-    {"MR", 8, {2, 4, 8}, 0},          /* keys or channels a micro-tile   */
-    {NULL, 0, {0}, 0},
+    {"BM", 64, {16, 32, 64, 128}}, /* query rows a work-item          */
+    {"KT", 64, {16, 32, 64}},      /* keys a tile                     */
+    {"VEC", 16, {8, 16}},          /* floats a vector                 */
+    {"NV", 1, {1, 2}},             /* vectors of queries a micro-tile */
+    {"MR", 8, {2, 4, 8}},          /* keys or channels a micro-tile   */
+    {NULL, 0, {0}},
 };
 enum { CPU_BM, CPU_KT, CPU_VEC, CPU_NV, CPU_MR };
 

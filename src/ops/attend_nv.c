@@ -9,16 +9,16 @@
 enum { STAGES, ROWS, HEADS };
 
 static const struct clg_param mma_space[] = {
-    {"STAGES", 1, {1, 2, 3, 4}, 0}, /* places for tiles of K, and of V       */
-    {"ROWS", 1, {1, 2, 3, 4}, 0},   /* tiles of 64 query rows a work-group   */
-    {"HEADS", 1, {1, 2, 4}, 0},     /* query heads a work-group              */
-    {NULL, 0, {0}, 0},
+    {"STAGES", 1, {1, 2, 3, 4}}, /* places for tiles of K, and of V       */
+    {"ROWS", 1, {1, 2, 3, 4}},   /* tiles of 64 query rows a work-group   */
+    {"HEADS", 1, {1, 2, 4}},     /* query heads a work-group              */
+    {NULL, 0, {0}},
 };
 static const struct clg_param wgmma_space[] = {
-    {"STAGES", 2, {1, 2, 3, 4}, 0},
-    {"ROWS", 1, {1, 2, 3}, 0},
-    {"HEADS", 1, {1, 2, 4}, 0},
-    {NULL, 0, {0}, 0},
+    {"STAGES", 2, {1, 2, 3, 4}},
+    {"ROWS", 1, {1, 2, 3}},
+    {"HEADS", 1, {1, 2, 4}},
+    {NULL, 0, {0}},
 };
 
 static int block_of_keys(const clgaze_problem *p)

@@ -156,10 +156,10 @@ const struct clg_kernel clg_kernel_gate = {
 /* ---- CPUs ------------------------------------------------------------------ */
 
 static const struct clg_param cpu_space[] = {
-    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group   */
-    {"RM", 8, {2, 4, 8}, 0},          /* rows a work-item        */
-    {"VEC", 16, {4, 8, 16}, 0},       /* channels a work-item    */
-    {NULL, 0, {0}, 0},
+    {"WG", 64, {16, 32, 64, 128}}, /* work-items in a group   */
+    {"RM", 8, {2, 4, 8}},          /* rows a work-item        */
+    {"VEC", 16, {4, 8, 16}},       /* channels a work-item    */
+    {NULL, 0, {0}},
 };
 enum { WG, RM, VEC };
 

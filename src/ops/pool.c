@@ -4,9 +4,9 @@
 #include "internal.h"
 
 static const struct clg_param space[] = {
-    {"WG", 64, {16, 32, 64, 128, 256}, 0}, /* work-items in a group   */
-    {"VEC", 8, {4, 8}, 0},                 /* channels a work-item    */
-    {NULL, 0, {0}, 0},
+    {"WG", 64, {16, 32, 64, 128, 256}}, /* work-items in a group   */
+    {"VEC", 8, {4, 8}},                 /* channels a work-item    */
+    {NULL, 0, {0}},
 };
 enum { WG, VEC };
 

@@ -86,11 +86,11 @@ const struct clg_kernel clg_kernel_score = {
 /* ---- CPUs ------------------------------------------------------------------ */
 
 static const struct clg_param cpu_space[] = {
-    {"WG", 64, {16, 32, 64, 128}, 0}, /* work-items in a group      */
-    {"RM", 4, {1, 2, 4}, 0},          /* query blocks a work-item   */
-    {"CN", 4, {1, 2, 4}, 0},          /* key blocks a work-item     */
-    {"VEC", 8, {4, 8}, 0},            /* channels at a time         */
-    {NULL, 0, {0}, 0},
+    {"WG", 64, {16, 32, 64, 128}}, /* work-items in a group      */
+    {"RM", 4, {1, 2, 4}},          /* query blocks a work-item   */
+    {"CN", 4, {1, 2, 4}},          /* key blocks a work-item     */
+    {"VEC", 8, {4, 8}},            /* channels at a time         */
+    {NULL, 0, {0}},
 };
 enum { WG, RM, CN };
 

@@ -6,10 +6,10 @@
 #include "internal.h"
 
 static const struct clg_param space[] = {
-    {"WG", 64, {32, 64, 128, 256}, 0}, /* work-items a row */
-    {NULL, 0, {0}, 0},
+    {"WG", 64, {32, 64, 128, 256}}, /* work-items a row */
+    {NULL, 0, {0}},
 };
-static const struct clg_param no_space[] = {{NULL, 0, {0}, 0}};
+static const struct clg_param no_space[] = {{NULL, 0, {0}}};
 enum { SELECT, MERGE };
 
 static void key(const clgaze_problem *p, struct clg_text *text)

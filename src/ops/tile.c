@@ -4,9 +4,9 @@
 #include "tile.h"
 
 const struct clg_param clg_tile_space[] = {
-    {"TM", 8, {4, 8}, 0}, /* rows a work-item    */
-    {"TN", 8, {4, 8}, 0}, /* columns a work-item */
-    {NULL, 0, {0}, 0},
+    {"TM", 8, {4, 8}}, /* rows a work-item    */
+    {"TN", 8, {4, 8}}, /* columns a work-item */
+    {NULL, 0, {0}},
 };
 enum { TM, TN };
 
