@@ -1,0 +1,60 @@
+/*
+ * records.h: what is known about the quickest configurations.
+ *
+ * Text, one record a line, a header line for each device:
+ *
+ *     clgaze-tuning 1
+ *     device "NVIDIA H200" vendor=nvidia driver=580.159.04 cu=132 type=gpu uuid=...
+ *     attend attend_nv_mma "f16 d128 b64 g4 n32k" 8f3a91c2 3440.0 5120.0 done WG=128 STAGES=3
+ */
+#ifndef CLG_RECORDS_H
+#define CLG_RECORDS_H
+
+#include "internal.h"
+
+/* Where a record comes from; a later one wins over an earlier one. */
+enum clg_origin { CLG_FROM_LIBRARY, CLG_FROM_USER, CLG_FROM_FILE, CLG_FROM_TUNER };
+
+/* Which device a record is of.  An empty text or 0 says nothing and matches all. */
+struct clg_signature {
+    char name[128], vendor[16], driver[64], uuid[33];
+    unsigned compute_units;
+    bool cpu;
+};
+
+struct clg_record {
+    struct clg_signature device;
+    const struct clg_kernel *kernel;
+    char problem[80]; /* without the operation: "f16 d128 b64 g4 n32k"      */
+    int values[CLG_MAX_PARAMS];
+    double us, default_us; /* of this and of what was used before             */
+    bool finished;         /* the search came to its end                      */
+    enum clg_origin origin;
+};
+
+struct clg_records {
+    struct clg_record *at;
+    size_t n, room;
+    pthread_mutex_t lock;
+};
+
+struct clg_signature clg_signature_of(const struct clg_device *device);
+/* Add or replace: same device (uuid, else name, vendor and compute units), operation and problem. */
+clgaze_status clg_records_put(clgaze_context *ctx, struct clg_records *records, const struct clg_record *record);
+/* Read text; lines that cannot be believed are logged once and skipped. */
+clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records, const char *text, size_t size,
+                                enum clg_origin origin);
+/* Write all records of an origin >= `from` in order: devices, then pipeline order, then problem. */
+void clg_records_print(const struct clg_records *records, enum clg_origin from, struct clg_text *text);
+/* The best record for a problem of `op` here: how near it is, or false.  0: this device, driver and
+ * problem; 1: this device and problem, another driver; 2: this device, the nearest problem; 3: the same
+ * vendor and kind; 4: the same kind of device. */
+bool clg_records_find(struct clg_records *records, const struct clg_device *device, const char *op,
+                      const char *problem, int nearness, struct clg_record *found);
+clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
+                               enum clg_origin origin);
+/* Merge records of an origin >= `from` into a file: lock, read, temporary file, fsync, rename. */
+clgaze_status clg_records_save(clgaze_context *ctx, const struct clg_records *records, enum clg_origin from,
+                               const char *file);
+
+#endif
