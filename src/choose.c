@@ -1,36 +1,19 @@
 /*
  * choose.c: which strategy, with which values, serves an operation here.
  *
- * The table's order decides: the first strategy that fits, with its default
- * values, or, where those do not fit, the nearest that do.
+ * A record decides, if there is one that fits.  Else the table's order does: the
+ * first strategy that fits, with its default values, or, where those do not fit,
+ * the nearest that do.
  */
-#include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "records.h"
 
 const char *clg_op_name(clgaze_op op)
 {
     static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
 
     return (size_t)op < CLG_COUNT(names) ? names[op] : "?";
-}
-
-/* Steps between two configurations, counted along each tunable. */
-static int distance(const struct clg_kernel *kernel, const int *a, const int *b)
-{
-    int steps = 0;
-
-    for (int i = 0; kernel->space && kernel->space[i].name; i++) {
-        int at = 0, to = 0;
-
-        while (kernel->space[i].allowed[at] != a[i])
-            at++;
-        while (kernel->space[i].allowed[to] != b[i])
-            to++;
-        steps += abs(at - to);
-    }
-    return steps;
 }
 
 const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
@@ -45,7 +28,7 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
         int candidate[CLG_MAX_PARAMS], steps;
 
         clg_space_get(kernel, i, candidate);
-        steps = distance(kernel, values, candidate);
+        steps = clg_space_distance(kernel, values, candidate);
         if ((best_distance < 0 || steps < best_distance) && !kernel->fits(device, p, candidate)) {
             memcpy(best, candidate, sizeof best);
             best_distance = steps;
@@ -54,6 +37,39 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
     if (best_distance < 0)
         return why;
     memcpy(values, best, sizeof best);
+    return NULL;
+}
+
+/* A strategy and values that a record names and that fit, the nearest record first;
+ * `how` says in words where they come from. */
+static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, const clgaze_problem *p, int *values,
+                                         const char **how)
+{
+    static const char *const words[] = {"tuned on this device", "tuned on this device with another driver",
+                                        "tuned on this device for another length",
+                                        "tuned on a device of the same vendor", "tuned on a device of the same kind"};
+    const struct clg_kernel *first = NULL;
+    char buffer[128] = "";
+    struct clg_text key = {buffer, sizeof buffer, 0};
+
+    for (int i = 0; ctx->kernels[i] && !first; i++)
+        if (strcmp(ctx->kernels[i]->op, op) == 0)
+            first = ctx->kernels[i];
+    if (!first || !first->key)
+        return NULL;
+    clg_problem_key(first, p, &key);
+    for (int nearness = 0; nearness < (int)CLG_COUNT(words); nearness++) {
+        struct clg_record record;
+
+        if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record) ||
+            !clg_kernel_in(ctx->kernels, record.kernel->name))
+            continue;
+        memcpy(values, record.values, sizeof record.values);
+        if (!record.kernel->fits || !record.kernel->fits(&ctx->device, p, values)) {
+            *how = words[nearness];
+            return record.kernel;
+        }
+    }
     return NULL;
 }
 
@@ -100,13 +116,18 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
 {
     const struct clg_kernel *wanted = p->kernel && p->kernel[0] ? clg_kernel_in(ctx->kernels, p->kernel) : NULL;
     const char *name = clg_op_name(op);
+    const struct clg_kernel *known;
     bool passed = !after;
+    const char *how;
 
     if (p->kernel && p->kernel[0] && !wanted)
         return clg_fail(ctx, CLGAZE_ERR_VALUE, "problem.kernel \"%s\" is not a strategy that this library knows",
                         p->kernel);
     if (wanted && strcmp(wanted->op, name) == 0)
         return forced(ctx, p, wanted, stage);
+    known = after ? NULL : recorded(ctx, name, p, stage->values, &how);
+    if (known)
+        return decide(ctx, p, known, how, stage);
     for (int i = 0; ctx->kernels[i]; i++) {
         const struct clg_kernel *kernel = ctx->kernels[i];
         const char *why;

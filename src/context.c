@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "records.h"
 
 static void *default_alloc(void *user, size_t size)
 {
@@ -138,6 +138,7 @@ clgaze_status clgaze_context_create(const clgaze_context_options *options, clgaz
         return CLGAZE_ERR_NO_MEMORY;
     TRY(open_device(ctx, &o));
     TRY(clg_bincache_open(ctx, o.cache_dir));
+    TRY(clg_tuning_open(ctx, o.cache_dir));
     clg_log(ctx, CLGAZE_LOG_INFO, CLGAZE_OK, "device %s, %s, driver %s", ctx->device.platform, ctx->device.name,
             ctx->device.driver);
     *context = ctx;
@@ -152,6 +153,7 @@ void clgaze_context_free(clgaze_context *ctx)
     if (!ctx)
         return;
     clg_store_close(ctx);
+    clg_tuning_close(ctx);
     if (ctx->dummy)
         clReleaseMemObject(ctx->dummy);
     if (ctx->queue)

@@ -79,6 +79,7 @@ clgaze_status clg_device_pick(const clgaze_context *ctx, const char *pick, cl_de
 
 struct clg_store; /* program.c: the programs of a context */
 struct clg_program;
+struct clg_records; /* records.h */
 
 struct clgaze_context {
     cl_context cl;
@@ -91,8 +92,10 @@ struct clgaze_context {
     void *(*alloc)(void *user, size_t size);
     void (*release)(void *user, void *p);
     void *alloc_user;
-    char *cache_dir; /* NULL: no binary cache                              */
+    char *cache_dir;  /* NULL: no binary cache                              */
+    char *tuning_dir; /* of the user's tuned records; NULL: none          */
     struct clg_store *store;
+    struct clg_records *records;             /* what is known to be quick; records.h      */
     const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
 };
 
@@ -157,6 +160,8 @@ void clg_space_default(const struct clg_kernel *kernel, int *values);        /* 
 clgaze_status clg_space_parse(const clgaze_context *ctx, const struct clg_kernel *kernel, const char *text,
                               int *values);
 void clg_space_print(const struct clg_kernel *kernel, const int *values, struct clg_text *text);
+/* Steps between two configurations, counted along each tunable. */
+int clg_space_distance(const struct clg_kernel *kernel, const int *a, const int *b);
 uint64_t clg_space_id(const struct clg_kernel *kernel);
 int clg_space_value(const struct clg_kernel *kernel, const int *values, const char *name);
 
@@ -170,6 +175,13 @@ void clg_put(struct clg_text *text, const char *format, ...) CLG_PRINTF(2, 3);
 void clg_define(struct clg_text *text, const char *name, long value); /* " -DNAME=value" */
 uint64_t clg_hash(uint64_t hash, const void *data, size_t size);      /* FNV-1a          */
 #define CLG_HASH_SEED 0xcbf29ce484222325ull
+
+/* ---- numbers.c ------------------------------------------------------------ */
+
+uint32_t clg_random(uint64_t *state);
+/* Numbers of 7 bits or less only: nothing is rounded and no half is subnormal. */
+void clg_encode(float x, clgaze_dtype dtype, unsigned char *at);
+float clg_decode(const unsigned char *at, clgaze_dtype dtype);
 
 /* ---- program.c, bincache.c ---------------------------------------------- */
 
@@ -283,6 +295,8 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
  * fitting ones nearest to those given. */
 const char *clg_nearest(const struct clg_device *device, const struct clg_kernel *kernel, const clgaze_problem *p,
                         int *values);
+/* "f16 d128 b64 g4 n32k": the problem as records name it; tune.c. */
+void clg_problem_key(const struct clg_kernel *kernel, const clgaze_problem *p, struct clg_text *text);
 const char *clg_op_name(clgaze_op op);
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p); /* prefill.c */
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan);                  /* prefill.c */

@@ -153,3 +153,19 @@ uint64_t clg_space_id(const struct clg_kernel *kernel)
     }
     return id;
 }
+
+int clg_space_distance(const struct clg_kernel *kernel, const int *a, const int *b)
+{
+    int steps = 0;
+
+    for (int i = 0; kernel->space && kernel->space[i].name; i++) {
+        int at = 0, to = 0;
+
+        while (kernel->space[i].allowed[at] != a[i])
+            at++;
+        while (kernel->space[i].allowed[to] != b[i])
+            to++;
+        steps += abs(at - to);
+    }
+    return steps;
+}

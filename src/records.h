@@ -41,20 +41,28 @@ struct clg_records {
 struct clg_signature clg_signature_of(const struct clg_device *device);
 /* Add or replace: same device (uuid, else name, vendor and compute units), operation and problem. */
 clgaze_status clg_records_put(clgaze_context *ctx, struct clg_records *records, const struct clg_record *record);
-/* Read text; lines that cannot be believed are logged once and skipped. */
+/* Read text; lines that cannot be believed are logged and skipped. CLGAZE_ERR_CACHE: it is no tuning file. */
 clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records, const char *text, size_t size,
                                 enum clg_origin origin);
 /* Write all records of an origin >= `from` in order: devices, then pipeline order, then problem. */
-void clg_records_print(const struct clg_records *records, enum clg_origin from, struct clg_text *text);
+void clg_records_print(struct clg_records *records, enum clg_origin from, struct clg_text *text);
 /* The best record for a problem of `op` here: how near it is, or false.  0: this device, driver and
  * problem; 1: this device and problem, another driver; 2: this device, the nearest problem; 3: the same
  * vendor and kind; 4: the same kind of device. */
 bool clg_records_find(struct clg_records *records, const struct clg_device *device, const char *op,
                       const char *problem, int nearness, struct clg_record *found);
+/* A file of ours that nobody else may write; CLGAZE_OK and `missing` if there is none. */
 clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
-                               enum clg_origin origin);
+                               enum clg_origin origin, bool *missing);
 /* Merge records of an origin >= `from` into a file: lock, read, temporary file, fsync, rename. */
-clgaze_status clg_records_save(clgaze_context *ctx, const struct clg_records *records, enum clg_origin from,
+clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records, enum clg_origin from,
                                const char *file);
+void clg_records_forget(struct clg_records *records, enum clg_origin from); /* of an origin >= `from` */
+
+/* tuning.c: a context's own. */
+clgaze_status clg_tuning_open(clgaze_context *ctx, const char *dir); /* the library's and the user's */
+void clg_tuning_close(clgaze_context *ctx);
+struct clg_records *clg_records_new(const clgaze_context *ctx); /* NULL: no memory */
+void clg_records_free(const clgaze_context *ctx, struct clg_records *records);
 
 #endif

@@ -8,44 +8,6 @@
 
 #include "trial.h"
 
-/* ---- numbers -------------------------------------------------------------- */
-
-/* Numbers of 7 bits only: nothing is rounded and no half is subnormal. */
-static void encode(float x, clgaze_dtype dtype, unsigned char *at)
-{
-    uint32_t u;
-    uint16_t h;
-
-    memcpy(&u, &x, sizeof u);
-    h = (uint16_t)(u >> 16);
-    if (dtype == CLGAZE_F16)
-        h = x == 0.0f ? 0 : (uint16_t)((u >> 16 & 0x8000u) | (((u & 0x7fffffffu) >> 13) - (112u << 10)));
-    if (dtype == CLGAZE_F16 || dtype == CLGAZE_BF16)
-        memcpy(at, &h, sizeof h);
-    else
-        memcpy(at, &x, sizeof x);
-}
-
-static float decode(const unsigned char *at, clgaze_dtype dtype)
-{
-    uint32_t u;
-    uint16_t h;
-    float x;
-
-    if (dtype == CLGAZE_F16 || dtype == CLGAZE_BF16) {
-        memcpy(&h, at, sizeof h);
-        u = (uint32_t)h << 16;
-        if (dtype == CLGAZE_F16)
-            u = (h & 0x8000u) << 16 | (h & 0x7fffu) << 13;
-        if (dtype == CLGAZE_F16 && (h & 0x7c00u) == 0x7c00u)
-            u |= 0x7f800000u;
-        memcpy(&x, &u, sizeof x);
-        return dtype == CLGAZE_F16 && isfinite(x) ? x * 0x1p112f : x;
-    }
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
 /* ---- the problem and its arrays ------------------------------------------- */
 
 struct clg_ref clg_trial_ref(const struct trial *t)
@@ -226,7 +188,7 @@ static clgaze_status put(struct trial *t, int f)
     if (t->check.role[f] == INPUT && is_int(f))
         memcpy(raw, t->host[f], n * size);
     for (size_t i = 0; t->check.role[f] == INPUT && !is_int(f) && i < n; i++)
-        encode(((float *)t->host[f])[i], x.dtype, raw + i * size);
+        clg_encode(((float *)t->host[f])[i], x.dtype, raw + i * size);
     t->buffer[f] = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, n * size, raw, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for a self-test", (int)err);
     x.buffer = t->buffer[f];
@@ -300,7 +262,7 @@ static clgaze_status get(struct trial *t, int f)
     if (is_int(f))
         memcpy(t->got[f], raw, n * size);
     for (size_t i = 0; !is_int(f) && i < n; i++)
-        ((float *)t->got[f])[i] = decode(raw + i * size, x->dtype);
+        ((float *)t->got[f])[i] = clg_decode(raw + i * size, x->dtype);
 out:
     clg_release(ctx, raw);
     return st;

@@ -6,14 +6,10 @@
 
 #include "trial.h"
 
-/* splitmix64: `bits` of them. */
+/* `bits` random ones. */
 static int next(struct trial *t, int bits)
 {
-    uint64_t x = t->random += 0x9e3779b97f4a7c15ull;
-
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return (int)((x ^ (x >> 31)) >> (64 - bits));
+    return (int)(clg_random(&t->random) >> (32 - bits));
 }
 
 void clg_trial_floats(struct trial *t, int f, size_t n)

@@ -152,7 +152,7 @@ static const struct {
     {"no binary", no_binary, 1, 1},
     {"open to all", open_to_all, 1, 1},
     {"pipe", a_pipe, 1, 1},
-    {"link", a_link, 1, 0},
+    {"link", a_link, 1, 1},
 };
 
 static void test_damaged(void **state)

@@ -27,17 +27,17 @@ typedef struct clgaze_tune_progress {
     const char *candidate; /**< "attend_cpu BM=32 KT=64"; NULL between problems   */
     size_t problems;       /**< that there are                                    */
     size_t problems_done;
-    size_t candidates;     /**< of this problem                                   */
+    size_t candidates; /**< of this problem                                   */
     size_t candidates_done;
-    double seconds;        /**< since the start                                   */
-    double budget;         /**< seconds that it may take                          */
+    double seconds; /**< since the start                                   */
+    double budget;  /**< seconds that it may take                          */
 } clgaze_tune_progress;
 
 /** What clgaze_tune() found for one problem. */
 typedef struct clgaze_tune_result {
     char problem[96];
-    char before[96]; /**< what a plan would have used                      */
-    char best[96];   /**< what it will use                                 */
+    char before[96];           /**< what a plan would have used                      */
+    char best[96];             /**< what it will use                                 */
     double before_us, best_us; /**< medians, microseconds on the device    */
     double noise;              /**< relative: what a gain must exceed      */
     size_t tried, refused;     /**< candidates timed; wrong or not building */

@@ -1,0 +1,25 @@
+/*
+ * files.h: folders and files of the user's cache, for compiled programs and tuned records.
+ */
+#ifndef CLG_FILES_H
+#define CLG_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { CLG_MAX_PATH = 4096 };
+
+/* The folder by environment: false when there is none to use. */
+bool clg_folder_default(char *path, size_t size);
+/* Make the folder if need be. NULL, or why it cannot hold what we shall believe later. */
+const char *clg_folder_distrust(const char *dir);
+/* Open for reading a plain file of ours that nobody else may write; -1: there is none such.
+ * `why` says what is wrong with one that exists, else NULL. */
+int clg_file_open(const char *path, size_t *size, const char **why);
+bool clg_read_all(int fd, void *to, size_t size);
+bool clg_write_all(int fd, const void *from, size_t size);
+/* Write under a temporary name beside it, sync, rename: a reader sees all or nothing. */
+bool clg_file_replace(const char *path, const void *const parts[], const size_t sizes[], int n);
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * records_file.c: tuned records in a file that several processes may write.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "records.h"
+
+enum { MAX_FILE = 4 << 20, LOCK_TRIES = 100 }; /* of 50 ms each */
+
+clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
+                               enum clg_origin origin, bool *missing)
+{
+    clgaze_status st = CLGAZE_OK;
+    const char *why;
+    char *text = NULL;
+    size_t size = 0;
+    struct clg_ear ear;
+    const int fd = clg_file_open(file, &size, &why);
+
+    *missing = fd < 0 && !why;
+    NEED(fd >= 0 || !why, CLGAZE_ERR_CACHE, "tuning file \"%s\" is not read: %s", file, why);
+    if (fd < 0)
+        goto out;
+    NEED(size <= MAX_FILE, CLGAZE_ERR_CACHE, "tuning file \"%s\" is not read: it has %zu bytes, more than %d", file,
+         size, MAX_FILE);
+    text = clg_alloc(ctx, size);
+    NEED(text, CLGAZE_ERR_NO_MEMORY, "no memory for a tuning file of %zu bytes", size);
+    NEED(clg_read_all(fd, text, size), CLGAZE_ERR_CACHE, "tuning file \"%s\" cannot be read", file);
+    clg_ear_open(&ear, ctx);
+    st = clg_records_parse(&ear.ctx, records, text, size, origin);
+    NEED(st == CLGAZE_OK, st, "tuning file \"%s\" is not read: %s", file, ear.reason);
+out:
+    clg_release(ctx, text);
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
+/* Lock the file's twin; -1: another process holds it for too long, or it cannot be made. */
+static int lock(const char *file)
+{
+    const struct timespec pause = {0, 50 * 1000 * 1000};
+    char path[CLG_MAX_PATH];
+    const int n = snprintf(path, sizeof path, "%s.lock", file);
+    const int fd = n > 0 && n < (int)sizeof path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return fd;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* The text of all records of an origin >= from; NULL: no memory. */
+static char *text_of(const clgaze_context *ctx, struct clg_records *records, enum clg_origin from, size_t *size)
+{
+    struct clg_text text = {NULL, 0, 0};
+    char *buffer;
+
+    clg_records_print(records, from, &text);
+    *size = text.used;
+    buffer = clg_alloc(ctx, text.used + 1);
+    if (buffer) {
+        text = (struct clg_text){buffer, *size + 1, 0};
+        clg_records_print(records, from, &text);
+    }
+    return buffer;
+}
+
+/* Put those of an origin >= from into others. */
+static clgaze_status merge(clgaze_context *ctx, struct clg_records *from, enum clg_origin origin,
+                           struct clg_records *to)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    pthread_mutex_lock(&from->lock);
+    for (size_t i = 0; i < from->n && st == CLGAZE_OK; i++)
+        if (from->at[i].origin >= origin)
+            st = clg_records_put(ctx, to, &from->at[i]);
+    pthread_mutex_unlock(&from->lock);
+    return st;
+}
+
+clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records, enum clg_origin from,
+                               const char *file)
+{
+    clgaze_status st = CLGAZE_OK;
+    struct clg_records *all = clg_records_new(ctx);
+    const int held = lock(file);
+    char *text = NULL;
+    struct clg_ear ear;
+    bool missing;
+    size_t size;
+
+    NEED(all, CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
+    NEED(held >= 0, CLGAZE_ERR_CACHE,
+         "tuning file \"%s\" cannot be written: its folder cannot, or another process has held its lock for 5 s",
+         file);
+    clg_ear_open(&ear, ctx);
+    if (clg_records_load(&ear.ctx, all, file, CLG_FROM_USER, &missing) != CLGAZE_OK) {
+        clg_records_forget(all, CLG_FROM_LIBRARY);
+        clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "%s; it is written anew", ear.reason);
+    }
+    TRY(merge(ctx, records, from, all));
+    text = text_of(ctx, all, CLG_FROM_LIBRARY, &size);
+    NEED(text, CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
+    NEED(clg_file_replace(file, (const void *const[]){text}, &size, 1), CLGAZE_ERR_CACHE,
+         "tuning file \"%s\" cannot be written: the disk is full, or the folder may not be written to", file);
+out:
+    clg_release(ctx, text);
+    clg_records_free(ctx, all);
+    if (held >= 0)
+        close(held);
+    return st;
+}
