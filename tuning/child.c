@@ -191,6 +191,6 @@ int tune_watched(const struct tune_args *args)
             fprintf(stderr, "\nclgaze-tune: the process ended or hung after %s, %s; what it was at is skipped\n",
                     last.problem[0] ? last.problem : "its start", last.candidate);
     }
-    tune_report_end();
+    tune_report_end(code);
     return code < 0 && !interrupted ? fail(EXIT_OPENCL, "tuning did not come to its end") : code < 0 ? 0 : code;
 }

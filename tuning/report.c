@@ -64,11 +64,12 @@ void tune_report_heard(const struct tune_message *m)
     }
 }
 
-void tune_report_end(void)
+void tune_report_end(int code)
 {
     fputs(clear_line(), stderr);
     if (n_results == 0) {
-        puts("nothing was tuned: each problem has a finished record (--again), or the time ended first");
+        if (code == 0)
+            puts("nothing was tuned: each problem has a finished record (--again), or the time ended first");
         return;
     }
     printf("%-30s %10s %10s %6s  %s\n", "problem", "before us", "best us", "gain", "what changed");

@@ -50,6 +50,6 @@ int tune_watched(const struct tune_args *args);
 int tune_list(void);
 int tune_show(clgaze_context *context, const struct tune_problems *problems, int tuning);
 void tune_report_heard(const struct tune_message *message);
-void tune_report_end(void);
+void tune_report_end(int code);
 
 #endif
