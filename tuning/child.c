@@ -170,6 +170,19 @@ static void journal_path(const struct tune_args *args, char *path, size_t size)
         snprintf(path, size, "%s/clgaze-tune.journal", folder);
 }
 
+/* The journal's last line is what the child was at; its heartbeat is older. */
+static void tell_of_end(const char *journal)
+{
+    char line[256] = "its start";
+    FILE *f = journal[0] ? fopen(journal, "r") : NULL;
+
+    while (f && fgets(line, sizeof line, f))
+        line[strcspn(line, "\n")] = '\0';
+    if (f)
+        fclose(f);
+    fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
+}
+
 int tune_watched(const struct tune_args *args)
 {
     static char journal[CLG_MAX_PATH + 32];
@@ -188,8 +201,7 @@ int tune_watched(const struct tune_args *args)
         code = watch(args, first, end - now(), journal[0] ? journal : NULL, &last);
         first += last.progress.problems_done;
         if (code < 0)
-            fprintf(stderr, "\nclgaze-tune: the process ended or hung after %s, %s; what it was at is skipped\n",
-                    last.problem[0] ? last.problem : "its start", last.candidate);
+            tell_of_end(journal);
     }
     tune_report_end(code);
     return code < 0 && !interrupted ? fail(EXIT_OPENCL, "tuning did not come to its end") : code < 0 ? 0 : code;
