@@ -104,11 +104,28 @@ static void truth_told_leaves_nothing_to_learn(void **state)
         assert_true(fabs(s.dw_k[i]) < 1e-7);
 }
 
+/* Where the gradient is constant both moments are exact: each step is lr, beside the decay. */
+static void a_constant_gradient_steps_by_lr(void **state)
+{
+    const struct clg_ref_adamw o = {.01, .9, .999, 0, .5};
+    double w[2] = {1, -1}, g[2] = {3, -.25}, m[2] = {0}, v[2] = {0}, want[2] = {1, -1};
+
+    (void)state;
+    for (int step = 1; step <= 5; step++) {
+        clg_ref_adamw(&o, step, 2, w, g, m, v);
+        for (int i = 0; i < 2; i++) {
+            want[i] = want[i] * (1 - .01 * .5) - (g[i] > 0 ? .01 : -.01);
+            assert_true(fabs(w[i] - want[i]) < 1e-12);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_those_of_the_loss),
         cmocka_unit_test(truth_told_leaves_nothing_to_learn),
+        cmocka_unit_test(a_constant_gradient_steps_by_lr),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
