@@ -288,6 +288,7 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     const struct candidate *best = &s->at[found->best];
     struct clg_record record;
     clgaze_tune_result result;
+    clgaze_status st = CLGAZE_OK;
 
     memset(&record, 0, sizeof record);
     memset(&result, 0, sizeof result);
@@ -308,9 +309,11 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     result.tried = found->tried;
     result.refused = found->refused;
     result.finished = found->finished;
+    TRY(clg_records_put(s->ctx, s->ctx->records, &record));
     if (s->options->found)
         s->options->found(s->options->user, &result);
-    return clg_records_put(s->ctx, s->ctx->records, &record);
+out:
+    return st;
 }
 
 static clgaze_status search_best(struct subject *s, double deadline)

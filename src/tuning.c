@@ -123,7 +123,7 @@ clgaze_status clgaze_tuning_save(clgaze_context *ctx, const char *file)
     if (!file)
         why = clg_folder_distrust(ctx->tuning_dir);
     NEED(!why, CLGAZE_ERR_CACHE, "folder \"%s\" cannot hold tuned records: %s", ctx->tuning_dir, why);
-    TRY(clg_records_save(ctx, ctx->records, CLG_FROM_FILE, file ? file : path));
+    TRY(clg_records_save(ctx, ctx->records, file ? CLG_FROM_USER : CLG_FROM_FILE, file ? file : path));
 out:
     return st;
 }
