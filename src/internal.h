@@ -145,9 +145,7 @@ struct clg_kernel {
     void (*define)(const clgaze_problem *p, const int *values, struct clg_text *text);
     /* NULL, or why this device cannot run the problem with these values. */
     const char *(*fits)(const struct clg_device *device, const clgaze_problem *p, const int *values);
-    /* Bytes of workspace at the plan's maximum; NULL: what prepare() left in stage->workspace. */
-    size_t (*workspace)(const clgaze_problem *p, const int *values);
-    /* Make what the stage keeps beside its kernels; NULL: nothing. */
+    /* Make what the stage keeps beside its kernels, and set stage->workspace; NULL: nothing. */
     clgaze_status (*prepare)(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage);
     /* Enqueue. */
     clgaze_status (*launch)(struct clg_run *run);

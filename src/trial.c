@@ -306,8 +306,6 @@ static clgaze_status copy_stage(struct trial *t, const struct clg_stage *stage)
     t->twin.locked = true;
     if (stage->constants)
         TRY(stage->kernel->prepare(t->ctx, p, &t->twin));
-    if (stage->kernel->workspace)
-        t->twin.workspace = stage->kernel->workspace(p, t->twin.values);
 out:
     return st;
 }
