@@ -398,6 +398,8 @@ static void workspace_limit(void **state)
     (void)state;
     p.q_heads = most(allowed >> 28, 32768);
     p.max_q = p.max_k = 32768 * 256;
+    p.rule = CLGAZE_TOP_P; /* lists as long as rows of scores, which themselves come in slices */
+    p.value = 0.5;
     snprintf(words, sizeof words, "workspace of this plan|bytes|at most %zu", allowed);
     refused("workspace", CLGAZE_PREFILL, &p, CLGAZE_ERR_LIMIT, words);
     still_works(test_context());
