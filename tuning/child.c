@@ -24,6 +24,14 @@ enum { PATIENCE_MS = 20000, MOST_CHILDREN = 8 };
 
 static volatile sig_atomic_t interrupted;
 
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static void on_interrupt(int number)
 {
     (void)number;
@@ -74,7 +82,7 @@ static void on_found(void *user, const clgaze_tune_result *result)
 }
 
 /* From the problem `first` on. */
-static int tune_from(const struct tune_args *args, size_t first, double budget, const char *journal, int to)
+static int tune_from(const struct tune_args *args, size_t first, double end, const char *journal, int to)
 {
     static clgaze_request requests[MAX_PROBLEMS];
     static struct tune_problems problems;
@@ -85,9 +93,9 @@ static int tune_from(const struct tune_args *args, size_t first, double budget, 
     if (code)
         return code;
     memset(&o, 0, sizeof o);
-    o.budget = budget;
+    o.budget = end > now() + 0.1 ? end - now() : 0.1;
     o.max_candidates = args->cap;
-    o.again = args->again;
+    o.again = args->again ? CLGAZE_TUNE_ALL : args->resume ? CLGAZE_TUNE_UNFINISHED : CLGAZE_TUNE_NEW;
     o.journal = journal;
     o.progress = on_progress;
     o.found = on_found;
@@ -103,14 +111,6 @@ static int tune_from(const struct tune_args *args, size_t first, double budget, 
 }
 
 /* ---- in the parent ----------------------------------------------------------- */
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Pass on what the child says until it is silent for good (1) or for too long (0). */
 static int listen_to(int from, struct tune_message *last)
@@ -134,7 +134,7 @@ static int listen_to(int from, struct tune_message *last)
 }
 
 /* One child: its exit code, or -1 if it died or was ended. */
-static int watch(const struct tune_args *args, size_t first, double budget, const char *journal,
+static int watch(const struct tune_args *args, size_t first, double end, const char *journal,
                  struct tune_message *last)
 {
     int ends[2], status, heard;
@@ -145,7 +145,7 @@ static int watch(const struct tune_args *args, size_t first, double budget, cons
     child = fork();
     if (child == 0) {
         close(ends[0]);
-        exit(tune_from(args, first, budget, journal, ends[1]));
+        exit(tune_from(args, first, end, journal, ends[1]));
     }
     close(ends[1]);
     heard = child > 0 && listen_to(ends[0], last);
@@ -198,7 +198,7 @@ int tune_watched(const struct tune_args *args)
         struct tune_message last;
 
         memset(&last, 0, sizeof last);
-        code = watch(args, first, end - now(), journal[0] ? journal : NULL, &last);
+        code = watch(args, first, end, journal[0] ? journal : NULL, &last);
         first += last.progress.problems_done;
         if (code < 0)
             tell_of_end(journal);

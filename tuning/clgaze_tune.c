@@ -18,10 +18,10 @@ static const struct own {
 } owns[] = {
     {"device", TEXT, offsetof(struct tune_args, device)},   {"out", TEXT, offsetof(struct tune_args, out)},
     {"import", TEXT, offsetof(struct tune_args, import)},   {"export", TEXT, offsetof(struct tune_args, export)},
-    {"again", FLAG, offsetof(struct tune_args, again)},     {"list", FLAG, offsetof(struct tune_args, list)},
-    {"show", FLAG, offsetof(struct tune_args, show)},       {"dry-run", FLAG, offsetof(struct tune_args, dry_run)},
-    {"verbose", FLAG, offsetof(struct tune_args, verbose)}, {"help", FLAG, offsetof(struct tune_args, help)},
-    {"version", FLAG, offsetof(struct tune_args, version)},
+    {"again", FLAG, offsetof(struct tune_args, again)},     {"resume", FLAG, offsetof(struct tune_args, resume)},
+    {"list", FLAG, offsetof(struct tune_args, list)},       {"show", FLAG, offsetof(struct tune_args, show)},
+    {"dry-run", FLAG, offsetof(struct tune_args, dry_run)}, {"verbose", FLAG, offsetof(struct tune_args, verbose)},
+    {"help", FLAG, offsetof(struct tune_args, help)},       {"version", FLAG, offsetof(struct tune_args, version)},
 };
 
 static int help(void)
@@ -32,8 +32,8 @@ static int help(void)
          "  --budget SECONDS  60 if not given\n"
          "  --quick           --budget 5\n"
          "  --problem TEXT    \"attend f16 d128 b64 g4 n32k\"; parts left out mean all; may be repeated\n"
-         "  --again           also what has a finished record\n"
-         "  --resume          go on where an earlier run ended; it always does\n"
+         "  --again           also what has a record of this driver\n"
+         "  --resume          also what an earlier run had no time to finish\n"
          "  --out FILE        instead of the user's file\n"
          "  --import FILE, --export FILE   add records, write them; nothing is tuned\n"
          "  --list, --show, --dry-run      the kernels; what is used here; what would be tuned\n"
@@ -79,7 +79,7 @@ static int read_args(int argc, char **argv, struct tune_args *args)
             args->budget = 5;
         else if (own && own->kind == FLAG)
             *(int *)(void *)((char *)args + own->offset) = 1;
-        else if (strcmp(key, "resume") != 0) {
+        else {
             if (!own && strcmp(key, "budget") != 0 && strcmp(key, "problem") != 0)
                 return fail(EXIT_INPUT, "%.40s is not an option; see --help", argv[i]);
             if (i + 1 == argc)

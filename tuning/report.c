@@ -69,7 +69,7 @@ void tune_report_end(int code)
     fputs(clear_line(), stderr);
     if (n_results == 0) {
         if (code == 0)
-            puts("nothing was tuned: each problem has a finished record (--again), or the time ended first");
+            puts("nothing was tuned: each problem has a record (--resume, --again), or the time ended first");
         return;
     }
     printf("%-30s %10s %10s %6s  %s\n", "problem", "before us", "best us", "gain", "what changed");

@@ -15,7 +15,7 @@ struct tune_args {
     int n_problems;
     double budget;
     size_t cap;
-    int again, list, show, dry_run, verbose, help, version;
+    int again, resume, list, show, dry_run, verbose, help, version;
 };
 
 /* What is to be tuned. */
