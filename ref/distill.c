@@ -141,7 +141,9 @@ double clg_ref_distill(const clgaze_problem *p, const struct clg_ref *t, const s
         memset(d->dw_q, 0, sizeof(double) * (size_t)(p->q_heads * pools_of(p->q_pool) * p->head_dim * dg));
     for (int i = 0; i < n; i++) {
         struct clg_ref_seq s = clg_ref_seq(p, t, i);
-        rows += (double)(s.nq - s.nq / 4) * p->q_heads;
+        const int left = s.nq - s.nq / 4;
+
+        rows += (double)left * p->q_heads;
     }
     for (int i = 0; i < n && rows > 0; i++) {
         struct clg_ref_seq s = clg_ref_seq(p, t, i);

@@ -44,6 +44,31 @@ static bool number(struct reader *r, double *value)
     return *end == '\0' && isfinite(*value) && *value > 0;
 }
 
+/* "name=value" into the field of that name; a name of a later version is no harm. False: it is too long. */
+static bool take_pair(struct clg_signature *d, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        char *at;
+        size_t size;
+    } texts[] = {{"vendor", d->vendor, sizeof d->vendor},
+                 {"driver", d->driver, sizeof d->driver},
+                 {"uuid", d->uuid, sizeof d->uuid}};
+
+    for (size_t i = 0; i < CLG_COUNT(texts); i++) {
+        if (strcmp(name, texts[i].name) != 0)
+            continue;
+        if (strlen(value) >= texts[i].size)
+            return false;
+        memcpy(texts[i].at, value, strlen(value) + 1);
+    }
+    if (strcmp(name, "cu") == 0)
+        d->compute_units = (unsigned)strtoul(value, NULL, 10);
+    if (strcmp(name, "type") == 0)
+        d->cpu = strcmp(value, "cpu") == 0;
+    return true;
+}
+
 /* NULL, or what is wrong with the line. */
 static const char *read_device(struct reader *r)
 {
@@ -57,17 +82,9 @@ static const char *read_device(struct reader *r)
         value = strchr(pair, '=');
         if (!value)
             return "a device is described by pairs name=value";
-        *value++ = '\0';
-        if (strcmp(pair, "cu") == 0)
-            d->compute_units = (unsigned)strtoul(value, NULL, 10);
-        else if (strcmp(pair, "type") == 0)
-            d->cpu = strcmp(value, "cpu") == 0;
-        else if (strcmp(pair, "vendor") == 0 && strlen(value) < sizeof d->vendor)
-            strcpy(d->vendor, value);
-        else if (strcmp(pair, "driver") == 0 && strlen(value) < sizeof d->driver)
-            strcpy(d->driver, value);
-        else if (strcmp(pair, "uuid") == 0 && strlen(value) < sizeof d->uuid)
-            strcpy(d->uuid, value);
+        *value = '\0';
+        if (!take_pair(d, pair, value + 1))
+            return "a value of the device is too long";
     }
     return *r->at ? "it ends in something that is not a pair" : NULL;
 }

@@ -216,6 +216,7 @@ static void duel(struct field *f)
 bool clg_search_run(struct clg_search *s, bool *seen)
 {
     struct field f = {.s = s, .n = 1};
+    bool failed = false;
 
     s->best = 0;
     s->tried = s->refused = 0;
@@ -224,7 +225,10 @@ bool clg_search_run(struct clg_search *s, bool *seen)
     seen[0] = true;
     if (!open_one(&f, 0))
         return false;
-    if (!sample(&f, &f.at[0]) || !sample(&f, &f.at[0])) {
+    for (int i = 0; i < 2; i++)
+        if (!sample(&f, &f.at[0]))
+            failed = true;
+    if (failed) {
         s->close(s->user, 0);
         return false;
     }
