@@ -132,8 +132,8 @@ static const char *read_record(struct reader *r, const char *op, struct clg_reco
     return NULL;
 }
 
-/* Take one line; false: memory ran out. */
-static bool take(struct reader *r, struct clg_records *records, enum clg_origin origin)
+/* Take one line; not OK: memory ran out. */
+static clgaze_status take(struct reader *r, struct clg_records *records, enum clg_origin origin)
 {
     struct clg_record record;
     const char *why = NULL;
@@ -143,7 +143,7 @@ static bool take(struct reader *r, struct clg_records *records, enum clg_origin 
     record.origin = origin;
     r->at = r->line;
     if (r->line[0] == '#' || !*(r->line + strspn(r->line, " ")))
-        return true;
+        return CLGAZE_OK;
     if (!word(r, first, sizeof first)) {
         why = "it begins with no word that is known";
     } else if (strcmp(first, "device") == 0) {
@@ -152,12 +152,12 @@ static bool take(struct reader *r, struct clg_records *records, enum clg_origin 
     } else {
         why = read_record(r, first, &record);
         if (!why)
-            return clg_records_put(r->ctx, records, &record) == CLGAZE_OK;
+            return clg_records_put(r->ctx, records, &record);
     }
     if (why)
         clg_log(r->ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "line %d of a tuning file is skipped: %s", r->number + 1,
                 why);
-    return true;
+    return CLGAZE_OK;
 }
 
 /* Is a first line that of a version after ours? */
@@ -191,7 +191,7 @@ clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records
             clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "line %d of a tuning file is skipped: it is %s",
                     r.number + 1, end ? "not a line of text" : "cut");
         } else {
-            NEED(take(&r, records, origin), CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
+            TRY(take(&r, records, origin));
         }
     }
     NEED(r.number > 0, CLGAZE_ERR_CACHE, "it is empty, not a tuning file");
