@@ -135,8 +135,8 @@ static void random_text(void **state)
             if (i % 2) {
                 text[n++] = (char)below(&random, 256);
             } else {
-                memcpy(text + n, word, strlen(word));
-                n += strlen(word);
+                while (*word)
+                    text[n++] = *word++;
             }
         }
         assert_ok(clg_records_parse(ctx, ctx->records, text, n, CLG_FROM_FILE));
