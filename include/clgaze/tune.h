@@ -128,12 +128,21 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
  *
  * @retval CLGAZE_OK
  * @retval CLGAZE_ERR_NULL
- * @retval CLGAZE_ERR_CACHE  It cannot be written, or another process holds the lock for 5 s.
+ * @retval CLGAZE_ERR_CACHE  It cannot be written, another process holds the lock for 5 s, or
+ *                           it is a file of a later version, which stays as it is.
+ * @retval CLGAZE_ERR_NO_MEMORY
  * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char *file);
 
-/** Forget the context's records but for the library's own.  Files stay. @since 1.0 */
+/**
+ * Forget the context's records but for the library's own.  Files stay.
+ *
+ * @retval CLGAZE_OK
+ * @retval CLGAZE_ERR_NULL
+ * @retval CLGAZE_ERR_NO_MEMORY  Some of the library's own are missing too, then.
+ * @since 1.0
+ */
 CLGAZE_API clgaze_status clgaze_tuning_clear(clgaze_context *context);
 
 #ifdef __cplusplus
