@@ -20,7 +20,7 @@ extern "C" {
  * lists are not used, and `lse` need not be set.
  *
  * Arguments and answers are those of clgaze_attend_plan().
- * @since 1.1
+ * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_truth_plan(clgaze_context *context, const clgaze_problem *problem,
                                            clgaze_plan **plan);
@@ -34,7 +34,7 @@ CLGAZE_API clgaze_status clgaze_truth_plan(clgaze_context *context, const clgaze
  * is visible.  v and out are given both or neither.
  *
  * Arguments and answers are those of clgaze_attend().
- * @since 1.1
+ * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_truth(const clgaze_plan *plan, const clgaze_tensors *tensors,
                                       const clgaze_call *call);
