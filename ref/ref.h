@@ -29,6 +29,7 @@ struct clg_ref {
     const uint8_t *mask;
     const int32_t *indptr, *indices;
     float *out, *lse;
+    float *truth;
 };
 
 /* One sequence: where its tokens and blocks begin, and how many there are. */
@@ -52,6 +53,7 @@ void clg_ref_gate(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_score(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_select(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_attend(const clgaze_problem *p, struct clg_ref *t);
+void clg_ref_truth(const clgaze_problem *p, struct clg_ref *t); /* v NULL: truth and lse alone */
 
 /* Doubles, so that finite differences of the loss mean something; w_q and dw_q of
  * the double form only. */

@@ -11,7 +11,8 @@
 
 const char *clg_op_name(clgaze_op op)
 {
-    static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+    static const char *const names[] = {"pool",    "gate",  "score",   "select",    "attend",
+                                        "prefill", "truth", "distill", "attend_bwd"};
 
     return (size_t)op < CLG_COUNT(names) ? names[op] : "?";
 }

@@ -17,6 +17,7 @@
 
 #define CLG_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define CLG_OPS          5 /* pool .. attend; prefill is made of them */
+#define CLG_STAGES       (CLGAZE_ATTEND_BWD + 1)
 /* Most workspace of scores and merged rows, unless one row of blocks of all heads needs more. */
 #define CLG_SLICE_BYTES  ((size_t)64 << 20)
 
@@ -263,6 +264,7 @@ enum clg_place {
     CLG_AT_MERGED, /* the same of heads that share a list */
     CLG_AT_COUNTS,
     CLG_AT_BLOCKS,
+    CLG_AT_LSE, /* truth: where the caller wants none */
     CLG_AT_STAGE,
     CLG_PLACES
 };
@@ -270,10 +272,10 @@ enum clg_place {
 struct clgaze_plan {
     clgaze_context *ctx;
     clgaze_op op;
-    clgaze_problem problem; /* a copy that owns values and kernel         */
-    struct clg_stage stage[CLG_OPS];
-    struct clg_stage seqs, lists; /* helpers: sequence table, mask and CSR      */
-    size_t at[CLG_PLACES];        /* bytes: what lies where in the workspace    */
+    clgaze_problem problem;             /* a copy that owns values and kernel         */
+    struct clg_stage stage[CLG_STAGES]; /* by operation; prefill's own is empty */
+    struct clg_stage seqs, lists;       /* helpers: sequence table, mask and CSR      */
+    size_t at[CLG_PLACES];              /* bytes: what lies where in the workspace    */
     size_t workspace;
     int slice; /* rows of blocks that are scored and selected at a time, at the maximum */
 };

@@ -21,7 +21,8 @@ enum {
     IN_SELECT = 1u << CLGAZE_SELECT,
     IN_ATTEND = 1u << CLGAZE_ATTEND,
     IN_PREFILL = 1u << CLGAZE_PREFILL,
-    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL
+    IN_TRUTH = 1u << CLGAZE_TRUTH,
+    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH
 };
 
 static uint64_t times(uint64_t a, int64_t b)
@@ -61,6 +62,8 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
         return tensor_bytes(4, batch, hl, rows, 1);
     case CLG_AT_BLOCKS:
         return tensor_bytes(4, batch, hl, rows, clg_list_width(p));
+    case CLG_AT_LSE:
+        return tensor_bytes(4, batch, p->q_heads, p->max_q, 1);
     default:
         return 0;
     }
@@ -84,6 +87,7 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
         {"q_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_Q_GATED)},
         {"k_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_K_GATED)},
         {"scores", IN_SCORE | IN_SELECT, place_bytes(p, CLG_AT_SCORES)},
+        {"truth", IN_TRUTH, place_bytes(p, CLG_AT_SCORES)},
         {"mask", masks, place_bytes(p, CLG_AT_SCORES) / 4 / (uint64_t)p->q_heads * (uint64_t)clg_list_heads(p)},
     };
     clgaze_status st = CLGAZE_OK;
@@ -112,6 +116,8 @@ static bool is_placed(const clgaze_plan *plan, enum clg_place place)
         return plan->lists.kernel != NULL;
     case CLG_AT_MERGED:
         return (prefill || plan->op == CLGAZE_SELECT) && clg_list_heads(&plan->problem) != plan->problem.q_heads;
+    case CLG_AT_LSE:
+        return plan->op == CLGAZE_TRUTH;
     default:
         return prefill && place < CLG_AT_STAGE;
     }
@@ -144,7 +150,7 @@ clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan)
         if (place == CLG_AT_SCORES || place == CLG_AT_MERGED)
             bytes = bytes / (uint64_t)clg_max_rows(p) * (uint64_t)plan->slice;
         if (place == CLG_AT_STAGE)
-            for (int op = 0; op < CLG_OPS; op++)
+            for (int op = 0; op < CLG_STAGES; op++)
                 bytes = plan->stage[op].workspace > bytes ? plan->stage[op].workspace : bytes;
         plan->at[place] = (size_t)at;
         NEED(bytes <= ctx->device.max_alloc && at + bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
@@ -268,8 +274,8 @@ static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
         TRY(run_stage(run, &plan->lists));
     if (op == CLGAZE_PREFILL)
         hand_on_all(run);
-    for (int i = 0; i < CLG_OPS; i++)
-        if ((op == CLGAZE_PREFILL || (int)op == i) && !(i == CLGAZE_SCORE && ours))
+    for (int i = 0; i < CLG_STAGES; i++)
+        if ((op == CLGAZE_PREFILL ? i < CLG_OPS : (int)op == i) && !(i == CLGAZE_SCORE && ours))
             TRY(i == CLGAZE_SELECT ? run_slices(run, ours) : run_stage(run, &plan->stage[i]));
 out:
     return st;
@@ -321,4 +327,5 @@ RUN(score, SCORE)
 RUN(select, SELECT)
 RUN(attend, ATTEND)
 RUN(prefill, PREFILL)
+RUN(truth, TRUTH)
 #undef RUN
