@@ -4,13 +4,15 @@
 #ifndef CLGAZE_LLAMA_ATTENTION_H
 #define CLGAZE_LLAMA_ATTENTION_H
 
-#include "model.h"
+#include "gates.h"
 
 struct attention {
     clgaze_problem problem;
     clgaze_plan *plan;
-    cl_mem workspace;
+    const struct gates *gates; /**< NULL: dense                                   */
+    cl_mem workspace, counts;
     size_t workspace_bytes;
+    int32_t *counted;     /**< the counts of a layer                                   */
     double kept, visible; /**< blocks, of all layers so far                       */
 };
 
@@ -22,10 +24,14 @@ struct attended {
 /**
  * Plan attention over `seq` tokens; compiles.
  *
- * @param[in] problem  What the options say of blocks, rule and kernel.
+ * @param[in] problem  What options and gates say; the shape is set here.
+ * @param[in] gates    NULL: dense; else borrowed until attention_free().
  */
 int attention_plan(struct machine *m, const struct config *config, cl_int seq, const clgaze_problem *problem,
-                   struct attention *a);
+                   const struct gates *gates, struct attention *a);
+/** Bytes that attention_make() takes of the device. */
+size_t attention_bytes(const struct attention *a);
+
 int attention_make(struct machine *m, struct attention *a);
 void attention_free(struct attention *a);
 

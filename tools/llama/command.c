@@ -25,6 +25,15 @@ static const struct row {
     {"tokens", TEXT, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
     {"seq", NUMBER, TO(seq), "N     tokens of a sequence (8192)"},
     {"count", NUMBER, TO(count), "N     sequences from the start of the file (4)"},
+    {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
+    {"rule", LIBRARY, 0, "RULE  topk ratio budget threshold topp (topp)"},
+    {"value", LIBRARY, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
+    {"sink", LIBRARY, 0, "N     first blocks always kept (0)"},
+    {"local", LIBRARY, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
+    {"last-rows", LIBRARY, 0, "N     last query blocks that keep all (0)"},
+    {"min-k", LIBRARY, 0, "N     least number that the rule chooses (0)"},
+    {"max-k", LIBRARY, 0, "N     greatest number that the rule chooses (none)"},
+    {"head-scope", LIBRARY, 0, "S     q kv one: which heads share a list (q)"},
     {"device", TEXT, TO(device), "TEXT  index, or part of platform, vendor or device name"},
     {"memory", NUMBER, TO(memory), "MIB   most memory of the device to use (all)"},
     {"json", FLAG, TO(json), "      one JSON value on stdout"},
@@ -47,6 +56,19 @@ static int number(const struct row *r, const char *text, struct command *c)
     return 0;
 }
 
+/* The library's options are written with _ in files, with - here. */
+static int library(const struct row *r, const char *text, struct command *c)
+{
+    char key[32];
+    size_t i = 0;
+    for (; r->key[i] && i + 1 < sizeof key; i++)
+        key[i] = r->key[i] == '-' ? '_' : r->key[i];
+    key[i] = 0;
+    c->gate_option = r->key;
+    c->has_value |= strcmp(r->key, "value") == 0;
+    return option_set(key, text, &c->problem);
+}
+
 static int take(char **argv, int argc, int *at, struct command *c)
 {
     const char *name = argv[*at] + 2;
@@ -63,6 +85,8 @@ static int take(char **argv, int argc, int *at, struct command *c)
     const char *text = *at + 1 < argc ? argv[++*at] : NULL;
     if (!text)
         return fail(EXIT_INPUT, "--%s needs a value", name);
+    if (r->kind == LIBRARY)
+        return library(r, text, c);
     if (r->kind == NUMBER)
         return number(r, text, c);
     *(const char **)(void *)((char *)c + r->offset) = text;
@@ -86,6 +110,12 @@ int command_read(int argc, char **argv, struct command *c)
         if (code)
             return code;
     }
+    if (c->gate_option && !c->gates)
+        return fail(EXIT_INPUT, "--%s needs --gates", c->gate_option);
+    if (c->gates && !c->has_value)
+        return fail(EXIT_INPUT, "--gates needs --value, and --rule unless it is topp");
+    if (c->problem.local < 1)
+        c->problem.local = 1; /* the diagonal */
     return 0;
 }
 

@@ -7,10 +7,11 @@
 #include <clgaze/clgaze.h>
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *rule;
+    const char *name, *model, *tokens, *device, *gates;
     int32_t seq, count, memory; /**< memory: MiB of the device that may be used, 0: all */
     int32_t json, verbose, help, version;
-    int gate_options;       /**< one of those that need --gates was given        */
+    const char *gate_option; /**< the last given of those that need --gates       */
+    int has_value;
     clgaze_problem problem; /**< what the options of the library say             */
 };
 

@@ -19,7 +19,9 @@ struct ppl {
     struct config config;
     struct checkpoint checkpoint;
     struct machine machine;
+    struct gates gates;
     struct attention attention;
+    clgaze_problem problem; /* of the command line, then the gates */
     struct model model;
     struct forward forward;
     cl_int *tokens;
@@ -56,7 +58,7 @@ static int memory_check(struct ppl *p, size_t weights)
 {
     const double mib = 1 << 20;
     const size_t activations = forward_plan(&p->forward, &p->config, p->command->seq, p->command->gates != NULL);
-    const size_t all = weights + activations + p->attention.workspace_bytes;
+    const size_t workspace = attention_bytes(&p->attention), all = weights + activations + workspace;
     const cl_ulong limit = p->command->memory ? (cl_ulong)p->command->memory << 20 : p->machine.memory;
     if (all > limit)
         return fail(EXIT_INPUT, "the model needs %.1f MiB (weights %.1f), but %s%.1f", (double)all / mib,
@@ -67,7 +69,7 @@ static int memory_check(struct ppl *p, size_t weights)
             return fail(EXIT_INPUT, "a buffer of %.1f MiB is needed, but the device's largest is %.1f",
                         (double)p->forward.bytes[i] / mib, (double)p->machine.largest / mib);
     fprintf(stderr, "memory: weights %.1f MiB, activations %.1f, workspace %.1f, of %.1f\n", (double)weights / mib,
-            (double)activations / mib, (double)p->attention.workspace_bytes / mib, (double)limit / mib);
+            (double)activations / mib, (double)workspace / mib, (double)limit / mib);
     return 0;
 }
 
@@ -84,13 +86,16 @@ static int prepare(struct ppl *p)
         code = checkpoint_open(c->model, &p->checkpoint);
     if (!code)
         code = model_check(&p->config, &p->checkpoint, &weights);
+    p->problem = c->problem;
+    if (!code && c->gates)
+        code = gates_open(c->gates, &p->config, &p->problem, &p->gates);
     if (!code)
         code = machine_open(c->device, c->verbose, m);
     spend_from_now(m);
     if (!code)
-        code = attention_plan(m, &p->config, c->seq, &c->problem, &p->attention);
+        code = attention_plan(m, &p->config, c->seq, &p->problem, c->gates ? &p->gates : NULL, &p->attention);
     if (!code)
-        code = memory_check(p, weights);
+        code = memory_check(p, weights + p->gates.bytes);
     if (!code)
         code = machine_build(m);
     if (!code)
@@ -98,6 +103,8 @@ static int prepare(struct ppl *p)
     if (!code)
         code = model_load(m, &p->config, &p->checkpoint, &p->model);
     checkpoint_close(&p->checkpoint);
+    if (!code && c->gates)
+        code = gates_load(m, &p->config, &p->problem, &p->gates);
     p->forward.machine = m;
     p->forward.model = &p->model;
     p->forward.attention = &p->attention;
@@ -171,6 +178,7 @@ int command_ppl(const struct command *c)
     forward_free(&p.forward);
     model_free(&p.model);
     attention_free(&p.attention);
+    gates_free(&p.gates);
     machine_close(&p.machine);
     checkpoint_close(&p.checkpoint);
     free(p.tokens);
