@@ -74,7 +74,7 @@ static int shape_check(const char *name, const st_tensor *t, int64_t heads, int6
     if (type < 0 || dtypes[type] != p->weight_dtype)
         return fail(EXIT_INPUT, "tensor %s is %s, but gates must all be F32, all F16 or all BF16", name,
                     st_dtype_name(t->dtype));
-    return 0;
+    return tensor_finite(t);
 }
 
 /* What layer 0 says of all. */

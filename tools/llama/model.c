@@ -134,7 +134,7 @@ static int count(void *user, const st_tensor *t, const struct slot *slot, void *
 {
     (void)at;
     *(size_t *)user += slot->cols ? t->bytes : t->elements * sizeof(float);
-    return 0;
+    return tensor_finite(t);
 }
 
 int model_check(const struct config *config, const struct checkpoint *c, size_t *bytes)
@@ -171,9 +171,7 @@ int tensor_finite(const st_tensor *t)
 
 int matrix_load(struct machine *m, const st_tensor *t, struct matrix *to)
 {
-    int code = tensor_finite(t);
-    if (!code)
-        code = buffer_make(m, t->bytes, t->name, &to->buffer);
+    int code = buffer_make(m, t->bytes, t->name, &to->buffer);
     to->type = weight_type(t->dtype);
     to->rows = (cl_int)t->shape[0];
     to->cols = t->rank > 1 ? (cl_int)t->shape[1] : 1;
@@ -183,7 +181,7 @@ int matrix_load(struct machine *m, const st_tensor *t, struct matrix *to)
 static int vector_load(struct machine *m, const st_tensor *t, cl_mem *to)
 {
     float *wide = malloc((t->elements + 1) * sizeof *wide);
-    int code = wide ? tensor_finite(t) : fail(EXIT_INPUT, "there is no memory for tensor %s", t->name);
+    int code = wide ? 0 : fail(EXIT_INPUT, "there is no memory for tensor %s", t->name);
     if (!code)
         code = buffer_make(m, t->elements * sizeof *wide, t->name, to);
     for (size_t i = 0; i < t->elements && !code; i++)

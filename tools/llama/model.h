@@ -46,7 +46,7 @@ void checkpoint_close(struct checkpoint *c);
 const st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 
 /**
- * Check that every tensor of the model is there, of its shape and a type that is read,
+ * Check that every tensor of the model is there, of its shape and a type that is read, finite,
  * and that there is none that the model would need and this program does not read.
  *
  * @param[out] bytes  Of all weights on the device.
@@ -58,7 +58,7 @@ int model_check(const struct config *config, const struct checkpoint *c, size_t 
 int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, struct model *model);
 void model_free(struct model *model);
 
-/** Put a tensor on the device in its own type: f32, f16 or bf16, every number finite. */
+/** Put a tensor on the device in its own type: f32, f16 or bf16. */
 int matrix_load(struct machine *m, const st_tensor *t, struct matrix *to);
 
 /** Refuse a tensor with a NaN or an infinity. */
