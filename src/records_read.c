@@ -135,6 +135,8 @@ static const char *read_record(struct reader *r, const char *op, struct clg_reco
     if (!word(r, state, sizeof state) || (strcmp(state, "done") != 0 && strcmp(state, "part") != 0))
         return "after the times it must say done or part";
     record->finished = strcmp(state, "done") == 0;
+    if (r->at[strspn(r->at, " ")] == '"' && !word(r, record->note, sizeof record->note))
+        return "the note after done or part is too long, or its quotes do not close";
     for (const char *c = r->at; *c; c++)
         given += *c == '=';
     while (record->kernel->space && record->kernel->space[wanted].name)
@@ -158,6 +160,8 @@ static clgaze_status take(struct reader *r, struct clg_records *records, enum cl
 
     memset(&record, 0, sizeof record);
     record.origin = origin;
+    record.source = records->source;
+    record.line = r->number + 1;
     r->at = r->line;
     if (r->line[0] == '#' || !*(r->line + strspn(r->line, " ")))
         return CLGAZE_OK;

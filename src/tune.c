@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "records.h"
 #include "tune_subject.h"
@@ -50,6 +51,16 @@ out:
 
 /* ---- one problem -------------------------------------------------------------------- */
 
+static void today(char *text, size_t size)
+{
+    const time_t now = time(NULL);
+    struct tm day;
+
+    text[0] = '\0';
+    if (gmtime_r(&now, &day))
+        strftime(text, size, "%Y-%m-%d", &day);
+}
+
 static clgaze_status keep(struct subject *s, const struct clg_search *found)
 {
     const struct candidate *best = &s->at[found->best];
@@ -66,6 +77,7 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     record.us = found->best_time;
     record.default_us = found->first_time;
     record.finished = found->finished;
+    today(record.note, sizeof record.note);
     record.origin = CLG_FROM_TUNER;
     snprintf(result.problem, sizeof result.problem, "%s", s->name);
     clg_candidate_name(&s->at[0], result.before);
@@ -114,16 +126,13 @@ struct session {
     size_t total, done;
 };
 
-/* Is what an earlier run found enough? */
-static bool is_known(const struct session *all, clgaze_op op, const char *name)
+bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_op op, const char *name)
 {
-    const clgaze_context *ctx = all->ctx;
     struct clg_record known;
 
     return clg_records_find(ctx->records, &ctx->device, clg_op_name(op), strchr(name, ' ') + 1, 0, &known) &&
            known.origin != CLG_FROM_LIBRARY &&
-           (all->options->again == CLGAZE_TUNE_NEW ||
-            (all->options->again == CLGAZE_TUNE_UNFINISHED && known.finished));
+           (again == CLGAZE_TUNE_NEW || (again == CLGAZE_TUNE_UNFINISHED && known.finished));
 }
 
 static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_problem *problem)
@@ -147,7 +156,7 @@ static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_pr
                                         .seconds = now - all->start,
                                         .budget = all->options->budget};
     TRY(clgaze_tuning_problem(ctx, op, problem, s.name, sizeof s.name));
-    if (now + 2 * all->opening > end || is_known(all, op, s.name))
+    if (now + 2 * all->opening > end || clg_tune_known(ctx, all->options->again, op, s.name))
         goto out;
     TRY(clg_subject_open(&s));
     all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;

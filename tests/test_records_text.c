@@ -145,6 +145,41 @@ static void random_text(void **state)
     clgaze_context_free(ctx);
 }
 
+/* A note is kept as it was, and a line that ends in the middle of one is no record. */
+static void notes(void **state)
+{
+    static const char *const bad[] = {"\"2026", "2026-11-25", "\"1234567890123456789012345678901234567890123456789\"",
+                                      "\"2026\" \"twice\""};
+    clgaze_context *ctx = tuned_in("");
+    struct clg_record r = tuned_record(ctx, "f16 d64 n8k", 3);
+    char *text, *broken, *at;
+
+    (void)state;
+    memcpy(r.note, "2026-11-25 \"\n", 14);
+    tuned_put(ctx, r);
+    text = tuned_text(ctx->records);
+    at = strstr(text, " \"2026-11-25 __\" ");
+    assert_non_null(at);
+    assert_ok(clgaze_tuning_clear(ctx));
+    ctx->records->source = "here";
+    assert_ok(clg_records_parse(ctx, ctx->records, text, strlen(text), CLG_FROM_FILE));
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 0, &r));
+    assert_string_equal(r.note, "2026-11-25 __");
+    assert_int_equal(r.line, 3);
+    assert_string_equal(r.source, "here");
+    broken = malloc(strlen(text) + 80);
+    assert_non_null(broken);
+    for (size_t i = 0; i < CLG_COUNT(bad); i++) {
+        snprintf(broken, strlen(text) + 80, "%.*s %s%s", (int)(at - text), text, bad[i], at + 16);
+        assert_ok(clgaze_tuning_clear(ctx));
+        assert_ok(clg_records_parse(ctx, ctx->records, broken, strlen(broken), CLG_FROM_FILE));
+        assert_true(tuned_time(ctx, "f16 d64 n8k") == 0);
+    }
+    free(broken);
+    free(text);
+    clgaze_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +187,7 @@ int main(void)
         cmocka_unit_test(devices_of_one_name),
         cmocka_unit_test(decimal_comma),
         cmocka_unit_test(random_text),
+        cmocka_unit_test(notes),
     };
 
     return TEST_MAIN(tests);
