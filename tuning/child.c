@@ -20,9 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 20000, MOST_CHILDREN = 8 };
+enum { TICK_MS = 100, MOST_CHILDREN = 8 };
+static const double PATIENCE = 20; /* seconds without a word */
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, presses; /* which signal came last, how many */
 
 static double now(void)
 {
@@ -34,8 +35,8 @@ static double now(void)
 
 static void on_interrupt(int number)
 {
-    (void)number;
-    interrupted = 1;
+    interrupted = number;
+    presses++;
 }
 
 /* ---- in the child ---------------------------------------------------------- */
@@ -50,7 +51,7 @@ struct child {
 static void tell(const struct child *c, const struct tune_message *message)
 {
     if (!clg_write_all(c->to, message, sizeof *message))
-        interrupted = 1; /* nobody listens */
+        interrupted = SIGTERM; /* nobody listens */
 }
 
 static int on_progress(void *user, const clgaze_tune_progress *progress)
@@ -61,8 +62,8 @@ static int on_progress(void *user, const clgaze_tune_progress *progress)
     memset(&m, 0, sizeof m);
     m.kind = TUNE_BEAT;
     m.progress = *progress;
-    snprintf(m.problem, sizeof m.problem, "%s", progress->problem);
-    snprintf(m.candidate, sizeof m.candidate, "%s", progress->candidate ? progress->candidate : "");
+    snprintf(m.text[0], sizeof m.text[0], "%s", progress->problem);
+    snprintf(m.text[1], sizeof m.text[1], "%s", progress->candidate ? progress->candidate : "");
     tell(c, &m);
     return interrupted != 0;
 }
@@ -78,7 +79,19 @@ static void on_found(void *user, const clgaze_tune_result *result)
     tell(c, &m);
     c->saved = clgaze_tuning_save(c->context, c->out);
     if (c->saved)
-        interrupted = 1; /* to tune on would be for nothing */
+        interrupted = SIGTERM; /* to tune on would be for nothing */
+}
+
+static void tell_device(const struct child *c)
+{
+    cl_device_id id = clgaze_context_device(c->context);
+    struct tune_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_DEVICE;
+    clGetDeviceInfo(id, CL_DEVICE_NAME, sizeof m.text[0] - 1, m.text[0], NULL);
+    clGetDeviceInfo(id, CL_DRIVER_VERSION, sizeof m.text[1] - 1, m.text[1], NULL);
+    tell(c, &m);
 }
 
 /* From the problem `first` on. */
@@ -90,12 +103,14 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
     clgaze_tune_options o;
     int code = tune_open(args, &c.context, &problems);
 
+    code = code ? code : tune_store_check(c.context, "--out", args->out);
     if (code)
         return code;
+    tell_device(&c);
     memset(&o, 0, sizeof o);
     o.budget = end > now() + 0.1 ? end - now() : 0.1;
-    o.max_candidates = args->cap;
-    o.again = args->again ? CLGAZE_TUNE_ALL : args->resume ? CLGAZE_TUNE_UNFINISHED : CLGAZE_TUNE_NEW;
+    o.max_candidates = (size_t)args->cap;
+    o.again = tune_again(args);
     o.journal = journal;
     o.progress = on_progress;
     o.found = on_found;
@@ -112,21 +127,27 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
 
 /* ---- in the parent ----------------------------------------------------------- */
 
-/* Pass on what the child says until it is silent for good (1) or for too long (0). */
-static int listen_to(int from, struct tune_message *last)
+/* Pass on what the child says until it is silent for good (1), or for too long, or a person has asked
+ * twice (0).  A signal may have come to this process alone, so the child is told. */
+static int listen_to(int from, pid_t child, struct tune_message *last)
 {
     struct pollfd p = {.fd = from, .events = POLLIN};
+    double heard = now();
+    int told = 0;
 
     for (;;) {
         struct tune_message m;
-        const int ready = poll(&p, 1, PATIENCE_MS);
+        const int ready = poll(&p, 1, TICK_MS);
 
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0)
+        if (interrupted && !told)
+            told = kill(child, SIGINT) == 0;
+        if (presses > 1 || (ready < 0 && errno != EINTR) || (ready == 0 && now() - heard > PATIENCE))
             return 0;
+        if (ready <= 0)
+            continue;
         if (read(from, &m, sizeof m) != (ssize_t)sizeof m) /* shorter than PIPE_BUF: whole or nothing */
             return 1;
+        heard = now();
         if (m.kind == TUNE_BEAT)
             *last = m;
         tune_report_heard(&m);
@@ -148,7 +169,7 @@ static int watch(const struct tune_args *args, size_t first, double end, const c
         exit(tune_from(args, first, end, journal, ends[1]));
     }
     close(ends[1]);
-    heard = child > 0 && listen_to(ends[0], last);
+    heard = child > 0 && listen_to(ends[0], child, last);
     close(ends[0]);
     if (child < 0)
         return fail(EXIT_INPUT, "no child process: %s", strerror(errno));
@@ -183,7 +204,22 @@ static void tell_of_end(const char *journal)
     fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
 }
 
-int tune_watched(const struct tune_args *args)
+/* Not by signal(), which may catch one only. */
+static void catch_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = on_interrupt;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+int tune_watched(const struct tune_args *args, struct cJSON *into)
 {
     static char journal[CLG_MAX_PATH + 32];
     const double end = now() + args->budget;
@@ -191,18 +227,18 @@ int tune_watched(const struct tune_args *args)
     int code = -1;
 
     journal_path(args, journal, sizeof journal);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
+    catch_signals();
     for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && now() < end; i++) {
         struct tune_message last;
 
         memset(&last, 0, sizeof last);
         code = watch(args, first, end, journal[0] ? journal : NULL, &last);
         first += last.progress.problems_done;
-        if (code < 0)
+        if (code < 0 && !interrupted)
             tell_of_end(journal);
     }
-    tune_report_end(code);
-    return code < 0 && !interrupted ? fail(EXIT_OPENCL, "tuning did not come to its end") : code < 0 ? 0 : code;
+    if (interrupted && code <= 0)
+        code = 128 + interrupted;
+    tune_report_end(code, into);
+    return code < 0 ? fail(EXIT_OPENCL, "tuning did not come to its end") : code;
 }

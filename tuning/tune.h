@@ -6,7 +6,10 @@
 
 #include <clgaze/clgaze.h>
 
-enum { MAX_PROBLEMS = 128 };
+struct cJSON;
+struct clg_records;
+
+enum { MAX_PROBLEMS = 128, MAX_WHY = 256 };
 
 /* The command line. */
 struct tune_args {
@@ -14,8 +17,7 @@ struct tune_args {
     const char *problem[MAX_PROBLEMS];
     int n_problems;
     double budget;
-    size_t cap;
-    int again, resume, list, show, dry_run, verbose, help, version;
+    int cap, again, resume, list, show, dry_run, json, verbose, help, version;
 };
 
 /* What is to be tuned. */
@@ -26,30 +28,47 @@ struct tune_problems {
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_BEAT, TUNE_FOUND };
+enum tune_kind { TUNE_DEVICE, TUNE_BEAT, TUNE_FOUND };
 
 struct tune_message {
     enum tune_kind kind;
-    char problem[96], candidate[96];
-    clgaze_tune_progress progress; /* its texts are the two above */
+    char text[2][128];             /* device and driver; problem and candidate */
+    clgaze_tune_progress progress; /* its texts are those above                */
     clgaze_tune_result result;
 };
 
-/* problems.c: the problems that a text names, "attend f16 d128 b64 g4 n32k"; NULL: the usual ones of a
- * kind of device. 0, or an exit code after a sentence. */
-int tune_problems_add(struct tune_problems *all, const char *text, int gpu);
+/* args.c: 0, or an exit code after a sentence. */
+int tune_args_read(int argc, char **argv, struct tune_args *args);
+int tune_help(void);
+
+/* problems.c: the problems that a text names, "attend f16 d128 b64 g4 n32k", or the usual ones of a
+ * kind of device. 0, or 1 and why not. */
+int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char why[MAX_WHY]);
 void tune_problems_usual(struct tune_problems *all, int gpu);
 
-/* clgaze_tune.c: open the device with its records, and what is to be tuned on it. 0, or an exit code. */
+/* open.c: open the device with its records, and what is to be tuned on it. 0, or an exit code. */
 int tune_open(const struct tune_args *args, clgaze_context **context, struct tune_problems *problems);
+clgaze_tune_again tune_again(const struct tune_args *args);
+
+/* store.c: an exit code, after a sentence unless it is 0. */
+/* Refuse now a file that records could not be added to later; NULL: the user's. */
+int tune_store_check(clgaze_context *context, const char *option, const char *file);
+int tune_import(clgaze_context *context, const char *file);
+int tune_export(clgaze_context *context, const char *file);
+/* A clgaze_log_fn: what was given up is said, or kept while a file is imported. */
+void tune_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 
 /* child.c: tune in a child process, and in another if that dies or hangs. */
-int tune_watched(const struct tune_args *args);
+int tune_watched(const struct tune_args *args, struct cJSON *into);
 
-/* report.c */
-int tune_list(void);
-int tune_show(clgaze_context *context, const struct tune_problems *problems, int tuning);
+/* show.c: on standard output, or into a JSON object. */
+int tune_list(struct cJSON *into);
+int tune_show(clgaze_context *context, const struct tune_problems *problems, const char *out, struct cJSON *into);
+int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again,
+                 struct cJSON *into);
+
+/* report.c: how far it has come, and the closing table. */
 void tune_report_heard(const struct tune_message *message);
-void tune_report_end(int code);
+void tune_report_end(int code, struct cJSON *into);
 
 #endif
