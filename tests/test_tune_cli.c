@@ -24,6 +24,8 @@ static void refuses_bad_input(void **state)
         {"--cap 0", "--cap is \"0\""},
         {"--cap 2x", "--cap is \"2x\""},
         {"--out ''", "--out is empty"},
+        {"--all-devices --import x", "--all-devices and --import exclude each other"},
+        {"--stale --problem pool", "--stale and --problem exclude each other"},
         {"--frob", "--frob is not an option"},
         {"attend", "attend is not an option"},
         {"--problem mill", "it begins with"},

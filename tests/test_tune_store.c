@@ -226,6 +226,61 @@ static void tunes_once(void **state)
     tuner_says("nothing was tuned");
 }
 
+/* What another driver was tuned for, and only that, is tuned again. */
+static void tunes_what_is_stale(void **state)
+{
+    char *text, *old;
+
+    (void)state;
+    assert_int_equal(tuner("--stale"), 0);
+    tuner_says("nothing was tuned: no record of this device is of another driver");
+    assert_int_equal(tuner("--out %s --budget 2 " QUICK, under("out")), 0);
+    text = tuner_read("out");
+    old = altered(text, "driver=", "driver=old-");
+    tuner_file("old", "", old);
+    assert_int_equal(tuner("--import %s", under("old")), 0);
+    assert_int_equal(tuner("--stale --dry-run"), 0);
+    assert_memory_equal(tuner_out, "pool f32 d64 b64x64 n2k, driver old-", 36);
+    assert_ptr_equal(strchr(tuner_out, '\n'), tuner_out + strlen(tuner_out) - 1);
+    assert_int_equal(tuner("--show --problem 'pool f32 d64 n2k'"), 0);
+    tuner_says(": tuned on this device with another driver\n");
+    assert_int_equal(tuner("--stale --cap 2 --budget 3 --json"), 0);
+    tuner_says("stale: pool f32 d64 b64x64 n2k, driver old-");
+    tuner_says("\"problem\":\t\"pool f32 d64 b64x64 n2k\"");
+    assert_int_equal(tuner("--stale --budget 2"), 0);
+    tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--show --problem 'pool f32 d64 n2k'"), 0);
+    tuner_says(": tuned on this device\n");
+    free(text);
+    free(old);
+}
+
+/* Each device by itself: its own name, its own records. */
+static void tunes_every_device(void **state)
+{
+    const size_t n = clgaze_device_list(NULL, 0);
+    cJSON *root, *list;
+
+    (void)state;
+    if (getenv("CLGAZE_TEST_DEVICE")) /* the harness names it, and the two exclude each other */
+        skip();
+    assert_int_equal(tuner("--all-devices --json --budget 2 " QUICK), 0);
+    root = cJSON_Parse(tuner_out);
+    list = cJSON_GetObjectItem(root, "devices");
+    assert_int_equal(cJSON_GetArraySize(list), n);
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *device = cJSON_GetArrayItem(list, (int)i);
+
+        assert_true(strlen(cJSON_GetObjectItem(device, "device")->valuestring) > 0);
+        assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(device, "results")), 1);
+    }
+    cJSON_Delete(root);
+    assert_int_equal(tuner("--all-devices --budget 2 " QUICK), 0);
+    tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--all-devices --device 0"), 2);
+    tuner_complains("--all-devices and --device exclude each other");
+}
+
 /* Records of --out count from the start. */
 static void reads_out_first(void **state)
 {
@@ -275,6 +330,8 @@ int main(void)
         CACHE_TEST(survives_a_broken_store),
         CACHE_TEST(needs_a_place_to_keep_records),
         CACHE_TEST(tunes_once),
+        CACHE_TEST(tunes_what_is_stale),
+        CACHE_TEST(tunes_every_device),
         CACHE_TEST(reads_out_first),
         CACHE_TEST(keeps_what_it_found_when_interrupted),
     };

@@ -20,12 +20,16 @@ static const struct row {
     size_t offset;
 } rows[] = {
 #define TO(field) offsetof(struct tune_args, field)
-    {"device", TEXT, TO(device)},   {"budget", SECONDS, TO(budget)}, {"quick", QUICK, TO(budget)},
-    {"problem", PROBLEM, 0},        {"again", FLAG, TO(again)},      {"resume", FLAG, TO(resume)},
-    {"cap", COUNT, TO(cap)},        {"out", TEXT, TO(out)},          {"import", TEXT, TO(import)},
-    {"export", TEXT, TO(export)},   {"list", FLAG, TO(list)},        {"show", FLAG, TO(show)},
-    {"dry-run", FLAG, TO(dry_run)}, {"json", FLAG, TO(json)},        {"verbose", FLAG, TO(verbose)},
-    {"help", FLAG, TO(help)},       {"version", FLAG, TO(version)},
+    {"device", TEXT, TO(device)},   {"budget", SECONDS, TO(budget)},
+    {"quick", QUICK, TO(budget)},   {"problem", PROBLEM, 0},
+    {"again", FLAG, TO(again)},     {"resume", FLAG, TO(resume)},
+    {"stale", FLAG, TO(stale)},     {"all-devices", FLAG, TO(all_devices)},
+    {"cap", COUNT, TO(cap)},        {"out", TEXT, TO(out)},
+    {"import", TEXT, TO(import)},   {"export", TEXT, TO(export)},
+    {"list", FLAG, TO(list)},       {"show", FLAG, TO(show)},
+    {"dry-run", FLAG, TO(dry_run)}, {"json", FLAG, TO(json)},
+    {"verbose", FLAG, TO(verbose)}, {"help", FLAG, TO(help)},
+    {"version", FLAG, TO(version)},
 #undef TO
 };
 
@@ -36,11 +40,13 @@ int tune_help(void)
     puts("clgaze-tune [options]\n"
          "\n"
          "  --device TEXT     index, or part of platform, vendor or device name\n"
+         "  --all-devices     one after another; they share the budget\n"
          "  --budget SECONDS  60 if not given\n"
          "  --quick           --budget 5\n"
          "  --problem TEXT    \"attend f16 d128 b64 g4 n32k\"; parts left out mean all; may be repeated\n"
          "  --again           also what has a record of this driver\n"
          "  --resume          also what an earlier run had no time to finish\n"
+         "  --stale           list what was tuned with another driver, and tune only that\n"
          "  --cap N           try N configurations a problem at most\n"
          "  --out FILE        instead of the user's file; read at the start, written after each problem\n"
          "  --import FILE     take the records of this device, all or none; nothing is tuned\n"

@@ -25,7 +25,7 @@ static const double PATIENCE = 20; /* seconds without a word */
 
 static volatile sig_atomic_t interrupted, presses; /* which signal came last, how many */
 
-static double now(void)
+double tune_now(void)
 {
     struct timespec t;
 
@@ -94,6 +94,21 @@ static void tell_device(const struct child *c)
     tell(c, &m);
 }
 
+static void tell_stale(const struct child *c, const struct tune_problems *problems)
+{
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        struct tune_message m;
+
+        memset(&m, 0, sizeof m);
+        m.kind = TUNE_STALE;
+        clgaze_tuning_problem(c->context, at->op, &at->problem, m.text[0], sizeof m.text[0]);
+        snprintf(m.text[1], sizeof m.text[1], "%s", at->stale);
+        if (at->stale[0])
+            tell(c, &m);
+    }
+}
+
 /* From the problem `first` on. */
 static int tune_from(const struct tune_args *args, size_t first, double end, const char *journal, int to)
 {
@@ -107,8 +122,9 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
     if (code)
         return code;
     tell_device(&c);
+    tell_stale(&c, &problems);
     memset(&o, 0, sizeof o);
-    o.budget = end > now() + 0.1 ? end - now() : 0.1;
+    o.budget = end > tune_now() + 0.1 ? end - tune_now() : 0.1;
     o.max_candidates = (size_t)args->cap;
     o.again = tune_again(args);
     o.journal = journal;
@@ -116,7 +132,7 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
     o.found = on_found;
     o.user = &c;
     for (int i = 0; i < problems.n; i++)
-        requests[i] = (clgaze_request){.op = problems.op[i], .problem = &problems.problem[i]};
+        requests[i] = (clgaze_request){.op = problems.at[i].op, .problem = &problems.at[i].problem};
     first = first < (size_t)problems.n ? first : (size_t)problems.n;
     const clgaze_status st = clgaze_tune(c.context, (size_t)problems.n - first, requests + first, &o);
     if (c.saved || (st && st != CLGAZE_ERR_CANCELLED))
@@ -132,7 +148,7 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
 static int listen_to(int from, pid_t child, struct tune_message *last)
 {
     struct pollfd p = {.fd = from, .events = POLLIN};
-    double heard = now();
+    double heard = tune_now();
     int told = 0;
 
     for (;;) {
@@ -141,13 +157,13 @@ static int listen_to(int from, pid_t child, struct tune_message *last)
 
         if (interrupted && !told)
             told = kill(child, SIGINT) == 0;
-        if (presses > 1 || (ready < 0 && errno != EINTR) || (ready == 0 && now() - heard > PATIENCE))
+        if (presses > 1 || (ready < 0 && errno != EINTR) || (ready == 0 && tune_now() - heard > PATIENCE))
             return 0;
         if (ready <= 0)
             continue;
         if (read(from, &m, sizeof m) != (ssize_t)sizeof m) /* shorter than PIPE_BUF: whole or nothing */
             return 1;
-        heard = now();
+        heard = tune_now();
         if (m.kind == TUNE_BEAT)
             *last = m;
         tune_report_heard(&m);
@@ -163,6 +179,7 @@ static int watch(const struct tune_args *args, size_t first, double end, const c
 
     if (pipe(ends) != 0)
         return fail(EXIT_INPUT, "no pipe: %s", strerror(errno));
+    fflush(NULL); /* or the child writes it too */
     child = fork();
     if (child == 0) {
         close(ends[0]);
@@ -204,6 +221,21 @@ static void tell_of_end(const char *journal)
     fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
 }
 
+int tune_count_devices(void)
+{
+    int status = 0;
+    const pid_t child = fork();
+
+    if (child == 0) {
+        const size_t n = clgaze_device_list(NULL, 0);
+
+        _exit(n < 64 ? (int)n : 64);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
 /* Not by signal(), which may catch one only. */
 static void catch_signals(void)
 {
@@ -222,13 +254,13 @@ static void catch_signals(void)
 int tune_watched(const struct tune_args *args, struct cJSON *into)
 {
     static char journal[CLG_MAX_PATH + 32];
-    const double end = now() + args->budget;
+    const double end = tune_now() + args->budget;
     size_t first = 0;
     int code = -1;
 
     journal_path(args, journal, sizeof journal);
     catch_signals();
-    for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && now() < end; i++) {
+    for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && (i == 0 || tune_now() < end); i++) {
         struct tune_message last;
 
         memset(&last, 0, sizeof last);
@@ -239,6 +271,6 @@ int tune_watched(const struct tune_args *args, struct cJSON *into)
     }
     if (interrupted && code <= 0)
         code = 128 + interrupted;
-    tune_report_end(code, into);
+    tune_report_end(code, tune_nothing(args), into);
     return code < 0 ? fail(EXIT_OPENCL, "tuning did not come to its end") : code;
 }

@@ -13,6 +13,12 @@ clgaze_tune_again tune_again(const struct tune_args *args)
     return args->again ? CLGAZE_TUNE_ALL : args->resume ? CLGAZE_TUNE_UNFINISHED : CLGAZE_TUNE_NEW;
 }
 
+const char *tune_nothing(const struct tune_args *args)
+{
+    return args->stale ? "no record of this device is of another driver"
+                       : "each problem has a record (--resume, --again)";
+}
+
 static int open_device(const struct tune_args *args, clgaze_context **context)
 {
     clgaze_context_options o;
@@ -33,26 +39,25 @@ static int open_device(const struct tune_args *args, clgaze_context **context)
 }
 
 /* Of the problems from the from-th on keep those that can run here.  A part that was left out may
- * stand for values that this device does not have, so only that none is left is an error. */
+ * stand for values that this device does not have, so only that none is left is an error; without
+ * `text`, which a person wrote, nothing is. */
 static int keep_supported(clgaze_context *context, struct tune_problems *all, int from, const char *text)
 {
     char reason[MAX_WHY] = "", last[MAX_WHY] = "";
     int kept = from;
 
     for (int i = from; i < all->n; i++) {
-        const clgaze_status st = clgaze_supports(context, all->op[i], &all->problem[i], reason, sizeof reason);
+        const clgaze_status st = clgaze_supports(context, all->at[i].op, &all->at[i].problem, reason, sizeof reason);
 
-        if (st && st != CLGAZE_ERR_UNSUPPORTED)
+        if (st && st != CLGAZE_ERR_UNSUPPORTED && text)
             return fail(EXIT_INPUT, "--problem \"%s\": %s", text, reason);
-        if (st) {
+        if (st)
             memcpy(last, reason, sizeof last);
-            continue;
-        }
-        all->op[kept] = all->op[i];
-        all->problem[kept++] = all->problem[i];
+        else
+            all->at[kept++] = all->at[i];
     }
     all->n = kept;
-    return kept > from ? 0 : fail(EXIT_INPUT, "--problem \"%s\": %s", text, last);
+    return kept > from || !text ? 0 : fail(EXIT_INPUT, "--problem \"%s\": %s", text, last);
 }
 
 static int list_problems(const struct tune_args *args, clgaze_context *context, struct tune_problems *problems)
@@ -70,11 +75,13 @@ static int list_problems(const struct tune_args *args, clgaze_context *context, 
             return fail(EXIT_INPUT, "--problem \"%s\": %s", args->problem[i], why);
         code = keep_supported(context, problems, from, args->problem[i]);
     }
-    if (args->n_problems == 0) {
+    if (args->n_problems > 0)
+        return code;
+    if (args->stale)
+        tune_stale(context, problems, gpu);
+    else
         tune_problems_usual(problems, gpu);
-        code = keep_supported(context, problems, 0, "");
-    }
-    return code;
+    return keep_supported(context, problems, 0, NULL);
 }
 
 /* Records of --out count from the start. */

@@ -27,7 +27,9 @@ static int add(struct tune_problems *all, const struct parts *p, int dtype, int 
 
     if (all->n == MAX_PROBLEMS)
         return 1;
-    x = &all->problem[all->n];
+    all->at[all->n].op = p->op;
+    all->at[all->n].stale[0] = '\0';
+    x = &all->at[all->n++].problem;
     *x = clgaze_problem_default();
     *(p->op == CLGAZE_GATE ? &x->weight_dtype : &x->dtype) = (clgaze_dtype)(dtype - 1);
     x->head_dim = dim;
@@ -41,7 +43,6 @@ static int add(struct tune_problems *all, const struct parts *p, int dtype, int 
     x->rope_pairs = (p->gate_dim ? p->gate_dim : dim) / 2;
     x->rule = p->count ? CLGAZE_RATIO : CLGAZE_TOP_P;
     x->value = p->count ? 0.1 : 0.7;
-    all->op[all->n++] = p->op;
     return 0;
 }
 

@@ -36,6 +36,9 @@ void tune_report_heard(const struct tune_message *m)
         snprintf(heard.device, sizeof heard.device, "%s", m->text[0]);
         snprintf(heard.driver, sizeof heard.driver, "%s", m->text[1]);
         break;
+    case TUNE_STALE:
+        fprintf(stderr, "stale: %s, %s\n", m->text[0], m->text[1]);
+        break;
     case TUNE_FOUND:
         if (heard.n < MAX_PROBLEMS)
             heard.results[heard.n++] = m->result;
@@ -54,13 +57,14 @@ static double gain(const clgaze_tune_result *r)
     return r->best_us > 0 ? r->before_us / r->best_us : 1;
 }
 
-static void print_table(int code)
+static void print_table(int code, const char *nothing)
 {
     if (heard.n == 0) {
         if (code == 0)
-            puts("nothing was tuned: each problem has a record (--resume, --again), or the time ended first");
+            printf("nothing was tuned: %s, or the time ended first\n", nothing);
         return;
     }
+    printf("%s, driver %s\n", heard.device, heard.driver);
     printf("%-30s %10s %10s %6s  %s\n", "problem", "before us", "best us", "gain", "what changed");
     for (int i = 0; i < heard.n; i++) {
         const clgaze_tune_result *r = &heard.results[i];
@@ -101,12 +105,12 @@ static void fill_json(int code, cJSON *into)
         cJSON_AddItemToArray(list, result_json(&heard.results[i]));
 }
 
-void tune_report_end(int code, cJSON *into)
+void tune_report_end(int code, const char *nothing, cJSON *into)
 {
     fputs(clear_line(), stderr);
     if (into)
         fill_json(code, into);
     else
-        print_table(code);
+        print_table(code, nothing);
     heard.n = 0;
 }

@@ -169,8 +169,8 @@ int tune_show(clgaze_context *context, const struct tune_problems *problems, con
         char name[96] = "";
 
         memset(&stage, 0, sizeof stage);
-        st = clgaze_tuning_problem(context, problems->op[i], &problems->problem[i], name, sizeof name);
-        st = st ? st : clg_choose(context, problems->op[i], &problems->problem[i], NULL, &stage);
+        st = clgaze_tuning_problem(context, problems->at[i].op, &problems->at[i].problem, name, sizeof name);
+        st = st ? st : clg_choose(context, problems->at[i].op, &problems->at[i].problem, NULL, &stage);
         if (!st)
             show(context, name, &stage, record_of(context, name, &stage, &record) ? &record : NULL, out, list);
         clg_stage_free(context, &stage);
@@ -180,7 +180,8 @@ int tune_show(clgaze_context *context, const struct tune_problems *problems, con
 
 /* ---- what would be tuned ------------------------------------------------------------ */
 
-int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again, cJSON *into)
+int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again,
+                 const char *nothing, cJSON *into)
 {
     cJSON *list = into ? cJSON_AddArrayToObject(into, "problems") : NULL;
     int n = 0;
@@ -188,16 +189,16 @@ int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, 
     for (int i = 0; i < problems->n; i++) {
         char name[96] = "";
 
-        clgaze_tuning_problem(context, problems->op[i], &problems->problem[i], name, sizeof name);
-        if (clg_tune_known(context, again, problems->op[i], name))
+        clgaze_tuning_problem(context, problems->at[i].op, &problems->at[i].problem, name, sizeof name);
+        if (clg_tune_known(context, again, problems->at[i].op, name))
             continue;
         n++;
         if (into)
             cJSON_AddItemToArray(list, cJSON_CreateString(name));
         else
-            puts(name);
+            printf("%s%s%s\n", name, problems->at[i].stale[0] ? ", " : "", problems->at[i].stale);
     }
     if (n == 0)
-        fputs("nothing would be tuned: each problem has a record (--resume, --again)\n", stderr);
+        fprintf(stderr, "nothing would be tuned: %s\n", nothing);
     return 0;
 }

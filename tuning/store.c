@@ -166,3 +166,27 @@ int tune_export(clgaze_context *context, const char *file)
     st = st || code ? st : clgaze_tuning_save(context, file);
     return st ? fail_library(st) : code;
 }
+
+/* ---- stale records ------------------------------------------------------------------------ */
+
+void tune_stale(clgaze_context *context, struct tune_problems *problems, int gpu)
+{
+    const struct clg_signature here = clg_signature_of(&context->device);
+    struct clg_records *mine = clg_records_new(context);
+
+    if (mine)
+        clg_records_copy(context, context->records, CLG_FROM_USER, &here, mine);
+    for (size_t i = 0; mine && i < mine->n; i++) {
+        const struct clg_record *r = &mine->at[i];
+        const int from = problems->n;
+        char name[96], why[MAX_WHY];
+
+        snprintf(name, sizeof name, "%s %s", r->kernel->op, r->problem);
+        if (strcmp(r->device.driver, here.driver) == 0 || tune_problems_add(problems, name, gpu, why))
+            continue;
+        for (int j = from; j < problems->n; j++)
+            snprintf(problems->at[j].stale, sizeof problems->at[j].stale, "driver %.60s%s%s",
+                     r->device.driver[0] ? r->device.driver : "unknown", r->note[0] ? ", " : "", r->note);
+    }
+    clg_records_free(context, mine);
+}

@@ -17,23 +17,26 @@ struct tune_args {
     const char *problem[MAX_PROBLEMS];
     int n_problems;
     double budget;
-    int cap, again, resume, list, show, dry_run, json, verbose, help, version;
+    int cap, again, resume, stale, all_devices, list, show, dry_run, json, verbose, help, version;
 };
 
 /* What is to be tuned. */
 struct tune_problems {
-    clgaze_op op[MAX_PROBLEMS];
-    clgaze_problem problem[MAX_PROBLEMS];
+    struct tune_item {
+        clgaze_op op;
+        clgaze_problem problem;
+        char stale[128]; /* of which driver and day its record is, if --stale named it */
+    } at[MAX_PROBLEMS];
     int n;
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_DEVICE, TUNE_BEAT, TUNE_FOUND };
+enum tune_kind { TUNE_DEVICE, TUNE_STALE, TUNE_BEAT, TUNE_FOUND };
 
 struct tune_message {
     enum tune_kind kind;
-    char text[2][128];             /* device and driver; problem and candidate */
-    clgaze_tune_progress progress; /* its texts are those above                */
+    char text[2][128];             /* device, driver; problem and how old its record; problem, candidate */
+    clgaze_tune_progress progress; /* its texts are those above                                            */
     clgaze_tune_result result;
 };
 
@@ -49,26 +52,32 @@ void tune_problems_usual(struct tune_problems *all, int gpu);
 /* open.c: open the device with its records, and what is to be tuned on it. 0, or an exit code. */
 int tune_open(const struct tune_args *args, clgaze_context **context, struct tune_problems *problems);
 clgaze_tune_again tune_again(const struct tune_args *args);
+const char *tune_nothing(const struct tune_args *args); /* why nothing may be left to tune */
 
 /* store.c: an exit code, after a sentence unless it is 0. */
 /* Refuse now a file that records could not be added to later; NULL: the user's. */
 int tune_store_check(clgaze_context *context, const char *option, const char *file);
 int tune_import(clgaze_context *context, const char *file);
 int tune_export(clgaze_context *context, const char *file);
+/* The problems whose record is of another driver. */
+void tune_stale(clgaze_context *context, struct tune_problems *problems, int gpu);
 /* A clgaze_log_fn: what was given up is said, or kept while a file is imported. */
 void tune_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 
 /* child.c: tune in a child process, and in another if that dies or hangs. */
 int tune_watched(const struct tune_args *args, struct cJSON *into);
+int tune_count_devices(void); /* without opening them in this process, of which children are made */
+double tune_now(void);        /* seconds */
 
 /* show.c: on standard output, or into a JSON object. */
 int tune_list(struct cJSON *into);
 int tune_show(clgaze_context *context, const struct tune_problems *problems, const char *out, struct cJSON *into);
 int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again,
-                 struct cJSON *into);
+                 const char *nothing, struct cJSON *into);
 
 /* report.c: how far it has come, and the closing table. */
 void tune_report_heard(const struct tune_message *message);
-void tune_report_end(int code, struct cJSON *into);
+/* `nothing`: what it means that nothing was tuned. */
+void tune_report_end(int code, const char *nothing, struct cJSON *into);
 
 #endif
