@@ -139,3 +139,23 @@ char *tuner_read(const char *name)
     }
     return text;
 }
+
+void tuner_holds(const char *name, const char *text)
+{
+    char *now = tuner_read(name);
+
+    assert_string_equal(now, text);
+    free(now);
+}
+
+char *tuner_altered(const char *text, const char *word, const char *by)
+{
+    const char *at = strstr(text, word);
+    const size_t room = strlen(text) + strlen(by) + 1;
+    char *copy = malloc(room);
+
+    assert_non_null(at);
+    assert_non_null(copy);
+    snprintf(copy, room, "%.*s%s%s", (int)(at - text), text, by, at + strlen(word));
+    return copy;
+}

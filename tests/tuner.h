@@ -25,5 +25,8 @@ void tuner_complains(const char *text);
 void tuner_file(const char *name, const char *problem, const char *also);
 /* A file under `base` to be freed; "": there is none. The store's file is NULL. */
 char *tuner_read(const char *name);
+void tuner_holds(const char *name, const char *text); /* exactly this */
+/* `text` with one word in place of another; to free. */
+char *tuner_altered(const char *text, const char *word, const char *by);
 
 #endif

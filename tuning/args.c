@@ -20,15 +20,25 @@ static const struct row {
     size_t offset;
 } rows[] = {
 #define TO(field) offsetof(struct tune_args, field)
-    {"device", TEXT, TO(device)},   {"budget", SECONDS, TO(budget)},
-    {"quick", QUICK, TO(budget)},   {"problem", PROBLEM, 0},
-    {"again", FLAG, TO(again)},     {"resume", FLAG, TO(resume)},
-    {"stale", FLAG, TO(stale)},     {"all-devices", FLAG, TO(all_devices)},
-    {"cap", COUNT, TO(cap)},        {"out", TEXT, TO(out)},
-    {"import", TEXT, TO(import)},   {"export", TEXT, TO(export)},
-    {"list", FLAG, TO(list)},       {"show", FLAG, TO(show)},
-    {"dry-run", FLAG, TO(dry_run)}, {"json", FLAG, TO(json)},
-    {"verbose", FLAG, TO(verbose)}, {"help", FLAG, TO(help)},
+    {"device", TEXT, TO(device)},
+    {"budget", SECONDS, TO(budget)},
+    {"quick", QUICK, TO(budget)},
+    {"problem", PROBLEM, 0},
+    {"again", FLAG, TO(again)},
+    {"resume", FLAG, TO(resume)},
+    {"stale", FLAG, TO(stale)},
+    {"all-devices", FLAG, TO(all_devices)},
+    {"advise-block", FLAG, TO(advise_block)},
+    {"cap", COUNT, TO(cap)},
+    {"out", TEXT, TO(out)},
+    {"import", TEXT, TO(import)},
+    {"export", TEXT, TO(export)},
+    {"list", FLAG, TO(list)},
+    {"show", FLAG, TO(show)},
+    {"dry-run", FLAG, TO(dry_run)},
+    {"json", FLAG, TO(json)},
+    {"verbose", FLAG, TO(verbose)},
+    {"help", FLAG, TO(help)},
     {"version", FLAG, TO(version)},
 #undef TO
 };
@@ -54,6 +64,7 @@ int tune_help(void)
          "  --list            every kernel and its tunables, in pipeline order\n"
          "  --show            what is used here, and why: which record, of which file, how old\n"
          "  --dry-run         what would be tuned\n"
+         "  --advise-block    time key blocks of 16, 32, 64, 128 at equal density; nothing is changed\n"
          "  --json            one JSON value on standard output\n"
          "  --verbose, --help, --version\n"
          "\n"

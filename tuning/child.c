@@ -9,6 +9,8 @@
 
 #include "fail.h"
 #include "files.h"
+#include "power.h"
+#include "records.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -46,7 +48,13 @@ struct child {
     clgaze_context *context;
     const char *out;
     clgaze_status saved;
+    char found[MAX_PROBLEMS][96];
+    int n;
 };
+
+static const char SUPPLIES[] = "/sys/class/power_supply";
+/* Seconds of the budget for a last look at the default. */
+static const double LAST_LOOK = 0.1;
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
@@ -77,6 +85,10 @@ static void on_found(void *user, const clgaze_tune_result *result)
     m.kind = TUNE_FOUND;
     m.result = *result;
     tell(c, &m);
+    if (power_on_battery(SUPPLIES))
+        tune_note(c->context, result->problem, "battery");
+    if (c->n < MAX_PROBLEMS)
+        snprintf(c->found[c->n++], sizeof c->found[0], "%s", result->problem);
     c->saved = clgaze_tuning_save(c->context, c->out);
     if (c->saved)
         interrupted = SIGTERM; /* to tune on would be for nothing */
@@ -109,22 +121,72 @@ static void tell_stale(const struct child *c, const struct tune_problems *proble
     }
 }
 
+static void tell_note(const struct child *c, const char *text)
+{
+    struct tune_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_NOTE;
+    snprintf(m.text[0], sizeof m.text[0], "%s", text);
+    tell(c, &m);
+}
+
+/* Before tuning: time what is used now for the first problem that will be tuned. */
+static void look_first(const struct child *c, const struct tune_problems *problems, clgaze_tune_again again)
+{
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        char name[96] = "";
+
+        clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
+        if (name[0] && !clg_tune_known(c->context, again, at->op, name)) {
+            tune_probe_open(c->context, at);
+            break;
+        }
+    }
+    if (power_on_battery(SUPPLIES))
+        tell_note(c, "this machine runs on its battery: on mains it may be faster; the records say so");
+}
+
+/* After it: the same again. */
+static void look_last(struct child *c)
+{
+    const double slower = c->n ? tune_probe_slower() : 0;
+    char text[128];
+
+    tune_probe_close();
+    if (!(slower > 0))
+        return;
+    snprintf(text, sizeof text,
+             "the device is %.0f %% slower than at the start: it is throttled, or in use; the records say so",
+             100 * slower);
+    tell_note(c, text);
+    for (int i = 0; i < c->n; i++)
+        tune_note(c->context, c->found[i], "throttled");
+    if (!c->saved)
+        c->saved = clgaze_tuning_save(c->context, c->out);
+}
+
 /* From the problem `first` on. */
 static int tune_from(const struct tune_args *args, size_t first, double end, const char *journal, int to)
 {
     static clgaze_request requests[MAX_PROBLEMS];
     static struct tune_problems problems;
-    struct child c = {.to = to, .out = args->out};
+    static struct child c;
     clgaze_tune_options o;
-    int code = tune_open(args, &c.context, &problems);
+    int code;
 
+    c.to = to;
+    c.out = args->out;
+    code = tune_open(args, &c.context, &problems);
     code = code ? code : tune_store_check(c.context, "--out", args->out);
     if (code)
         return code;
     tell_device(&c);
     tell_stale(&c, &problems);
+    look_first(&c, &problems, tune_again(args));
     memset(&o, 0, sizeof o);
-    o.budget = end > tune_now() + 0.1 ? end - tune_now() : 0.1;
+    o.budget = end - tune_now() - LAST_LOOK > 0.1 ? end - tune_now() - LAST_LOOK : 0.1;
     o.max_candidates = (size_t)args->cap;
     o.again = tune_again(args);
     o.journal = journal;
@@ -135,6 +197,7 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
         requests[i] = (clgaze_request){.op = problems.at[i].op, .problem = &problems.at[i].problem};
     first = first < (size_t)problems.n ? first : (size_t)problems.n;
     const clgaze_status st = clgaze_tune(c.context, (size_t)problems.n - first, requests + first, &o);
+    look_last(&c);
     if (c.saved || (st && st != CLGAZE_ERR_CANCELLED))
         code = fail_library(c.saved ? c.saved : st);
     clgaze_context_free(c.context);

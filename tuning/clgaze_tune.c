@@ -19,7 +19,7 @@ static void head(const struct tune_args *args, clgaze_context *context, cJSON *i
     if (into) {
         cJSON_AddStringToObject(into, "device", name);
         cJSON_AddStringToObject(into, "driver", driver);
-    } else if (args->all_devices && (args->show || args->dry_run)) {
+    } else if (args->all_devices && (args->show || args->dry_run || args->advise_block)) {
         printf("%s, driver %s\n", name, driver);
     }
 }
@@ -50,6 +50,8 @@ static int without_tuning(const struct tune_args *args, cJSON *into)
         code = tune_show(context, &problems, args->out, into);
     if (!code && args->dry_run)
         code = tune_dry_run(context, &problems, tune_again(args), tune_nothing(args), into);
+    if (!code && args->advise_block)
+        code = tune_advise(context, &problems, args->n_problems ? MAX_PROBLEMS : 1, into);
     clgaze_context_free(context);
     return code;
 }
@@ -60,7 +62,7 @@ static int on_device(const struct tune_args *args, cJSON *devices)
 
     if (into)
         cJSON_AddItemToArray(devices, into);
-    if (args->import || args->export || args->show || args->dry_run)
+    if (args->import || args->export || args->show || args->dry_run || args->advise_block)
         return without_tuning(args, into);
     return tune_watched(args, into);
 }

@@ -12,7 +12,8 @@
 static struct {
     char device[128], driver[128];
     clgaze_tune_result results[MAX_PROBLEMS];
-    int n;
+    int n, n_notes;
+    char notes[8][128];
 } heard;
 
 static const char *clear_line(void)
@@ -38,6 +39,11 @@ void tune_report_heard(const struct tune_message *m)
         break;
     case TUNE_STALE:
         fprintf(stderr, "stale: %s, %s\n", m->text[0], m->text[1]);
+        break;
+    case TUNE_NOTE:
+        fprintf(stderr, "%s%s\n", clear_line(), m->text[0]);
+        if (heard.n_notes < (int)(sizeof heard.notes / sizeof *heard.notes))
+            snprintf(heard.notes[heard.n_notes++], sizeof heard.notes[0], "%s", m->text[0]);
         break;
     case TUNE_FOUND:
         if (heard.n < MAX_PROBLEMS)
@@ -103,6 +109,9 @@ static void fill_json(int code, cJSON *into)
     list = cJSON_AddArrayToObject(into, "results");
     for (int i = 0; i < heard.n; i++)
         cJSON_AddItemToArray(list, result_json(&heard.results[i]));
+    list = cJSON_AddArrayToObject(into, "notes");
+    for (int i = 0; i < heard.n_notes; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(heard.notes[i]));
 }
 
 void tune_report_end(int code, const char *nothing, cJSON *into)
@@ -112,5 +121,5 @@ void tune_report_end(int code, const char *nothing, cJSON *into)
         fill_json(code, into);
     else
         print_table(code, nothing);
-    heard.n = 0;
+    heard.n = heard.n_notes = 0;
 }

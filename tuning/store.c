@@ -167,6 +167,25 @@ int tune_export(clgaze_context *context, const char *file)
     return st ? fail_library(st) : code;
 }
 
+/* ---- notes ---------------------------------------------------------------------------------- */
+
+void tune_note(clgaze_context *context, const char *problem, const char *word)
+{
+    const char *rest = strchr(problem, ' ');
+    char op[16];
+    struct clg_record r;
+    size_t n;
+
+    snprintf(op, sizeof op, "%.*s", (int)strcspn(problem, " "), problem);
+    if (!rest || !clg_records_find(context->records, &context->device, op, rest + 1, 0, &r))
+        return;
+    n = strlen(r.note);
+    if (strstr(r.note, word) || n + strlen(word) + 2 > sizeof r.note)
+        return;
+    snprintf(r.note + n, sizeof r.note - n, "%s%s", n ? " " : "", word);
+    clg_records_put(context, context->records, &r);
+}
+
 /* ---- stale records ------------------------------------------------------------------------ */
 
 void tune_stale(clgaze_context *context, struct tune_problems *problems, int gpu)

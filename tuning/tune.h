@@ -17,7 +17,7 @@ struct tune_args {
     const char *problem[MAX_PROBLEMS];
     int n_problems;
     double budget;
-    int cap, again, resume, stale, all_devices, list, show, dry_run, json, verbose, help, version;
+    int cap, again, resume, stale, all_devices, advise_block, list, show, dry_run, json, verbose, help, version;
 };
 
 /* What is to be tuned. */
@@ -31,11 +31,11 @@ struct tune_problems {
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_DEVICE, TUNE_STALE, TUNE_BEAT, TUNE_FOUND };
+enum tune_kind { TUNE_DEVICE, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE };
 
 struct tune_message {
     enum tune_kind kind;
-    char text[2][128];             /* device, driver; problem and how old its record; problem, candidate */
+    char text[2][128]; /* device, driver; problem and how old its record; problem, candidate; a sentence */
     clgaze_tune_progress progress; /* its texts are those above                                            */
     clgaze_tune_result result;
 };
@@ -64,6 +64,14 @@ void tune_stale(clgaze_context *context, struct tune_problems *problems, int gpu
 /* A clgaze_log_fn: what was given up is said, or kept while a file is imported. */
 void tune_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 
+/* Add a word to the note of a record that the tuner just made: "battery". */
+void tune_note(clgaze_context *context, const char *problem, const char *word);
+
+/* probe.c: what is used now for a small problem, timed before and after tuning. */
+void tune_probe_open(clgaze_context *context, const struct tune_item *item);
+double tune_probe_slower(void); /* by which share it takes longer now, beyond noise; else 0 */
+void tune_probe_close(void);
+
 /* child.c: tune in a child process, and in another if that dies or hangs. */
 int tune_watched(const struct tune_args *args, struct cJSON *into);
 int tune_count_devices(void); /* without opening them in this process, of which children are made */
@@ -74,6 +82,9 @@ int tune_list(struct cJSON *into);
 int tune_show(clgaze_context *context, const struct tune_problems *problems, const char *out, struct cJSON *into);
 int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again,
                  const char *nothing, struct cJSON *into);
+
+/* advise.c: time key blocks of several sizes for the first `most` problems of attend. */
+int tune_advise(clgaze_context *context, const struct tune_problems *problems, int most, struct cJSON *into);
 
 /* report.c: how far it has come, and the closing table. */
 void tune_report_heard(const struct tune_message *message);
