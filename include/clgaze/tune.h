@@ -57,10 +57,12 @@ typedef struct clgaze_tune_options {
     size_t max_candidates;   /**< most configurations a problem; 0: no cap          */
     clgaze_tune_again again; /**< which problems that have a record of this driver   */
     const char *journal;     /**< file that names the candidate under way, so that one
-                                  that ends the process is skipped next time; NULL: none */
-    /** Called between measurements; not 0 stops: what was found is kept. */
+                                  that ends the process is skipped next time, even if it is
+                                  what plans use; NULL: none.  For one process at a time */
+    /** Called before each problem and between measurements; not 0 stops: what was found is kept. */
     int (*progress)(void *user, const clgaze_tune_progress *progress);
-    /** Called after each problem, its record already in the context: save here. */
+    /** Called after each problem, its record already in the context (none if the search was
+        ended before anything was compared): save here. */
     void (*found)(void *user, const clgaze_tune_result *result);
     void *user;
     uint32_t reserved[8]; /**< zero */
