@@ -59,7 +59,7 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
     if (!first || !first->key)
         return NULL;
     clg_problem_key(first, p, &key);
-    for (int nearness = 0; nearness < (int)CLG_COUNT(words); nearness++) {
+    for (int nearness = 0; nearness <= ctx->nearest; nearness++) {
         struct clg_record record;
 
         if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record))

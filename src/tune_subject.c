@@ -14,7 +14,7 @@ double clg_seconds(void)
 {
     struct timespec t;
 
-    timespec_get(&t, TIME_UTC);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -272,6 +272,7 @@ clgaze_status clg_subject_open(struct subject *s)
     bool forced;
 
     clg_ear_open(&s->ear, ctx);
+    s->ear.ctx.misses = NULL; /* plans made here are none of the caller's */
     s->data.ctx = ctx;
     s->queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateCommandQueue answered %d", (int)err);

@@ -138,6 +138,23 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
 CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char *file);
 
 /**
+ * List the problems that plans were made for without a record of their own: those
+ * that contexts with options.remember left in a file, then those of this context if it
+ * has that option.  One that has a record by now is not listed; clgaze_tuning_save() to
+ * the user's file takes it from the file of misses, too.  Of more than 64 the oldest are forgotten.
+ *
+ * @param[out] ops, problems  Up to `capacity` of them, as clgaze_tune() wants them: one of
+ *                            the five operations each; `values` and `kernel` are NULL.
+ *                            Either may be NULL.
+ *
+ * @return The number of misses, which may be more than `capacity`; 0 also when the file
+ *         cannot be read or memory ran out, which is logged.
+ * @since 1.0
+ */
+CLGAZE_API size_t clgaze_tuning_misses(clgaze_context *context, clgaze_op *ops, clgaze_problem *problems,
+                                       size_t capacity);
+
+/**
  * Forget the context's records but for the library's own.  Files stay.
  *
  * @retval CLGAZE_OK
