@@ -109,9 +109,11 @@ CLGAZE_API clgaze_status clgaze_tuning_problem(clgaze_context *context, clgaze_o
                                                char *text, size_t capacity);
 
 /**
- * Add the records of a file to the context's; a record of the same device and
- * problem is replaced.  Lines that cannot be believed (unknown kernel, another
- * search space, a value that is not allowed) are logged and skipped.
+ * Add the records of a file to the context's: this merges, and this imports, for
+ * one may load any number of files.  A record of the same device and
+ * problem is replaced.  Records of other devices do no harm: they serve where there
+ * is none of this one, as the library's own do, and are never saved as this one's.  Lines that cannot be believed
+ * (unknown kernel, another search space, a value that is not allowed) are logged and skipped.
  *
  * @param[in] file  NULL: the user's file of this device; that it does not exist is no error then.
  *
@@ -124,7 +126,8 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
 
 /**
  * Write the context's records of this device that were tuned or loaded here, merged
- * with what the file holds: temporary file, sync, rename, under a lock.
+ * with what the file holds: temporary file, sync, rename, under a lock.  With a name
+ * this exports, and records that came from the user's file are written too.
  *
  * @param[in] file  NULL: the user's file of this device.
  *
