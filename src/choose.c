@@ -49,7 +49,7 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
     static const char *const words[] = {"tuned on this device", "tuned on this device with another driver",
                                         "tuned on this device for another length",
                                         "tuned on a device of the same vendor", "tuned on a device of the same kind"};
-    const struct clg_kernel *first = NULL;
+    const struct clg_kernel *first = NULL, *kernel;
     char buffer[128] = "";
     struct clg_text key = {buffer, sizeof buffer, 0};
 
@@ -59,16 +59,16 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
     if (!first || !first->key)
         return NULL;
     clg_problem_key(first, p, &key);
-    for (int nearness = 0; nearness < (int)CLG_COUNT(words); nearness++) {
+    for (int nearness = 0; nearness <= ctx->nearest; nearness++) {
         struct clg_record record;
 
-        if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record) ||
-            !clg_kernel_in(ctx->kernels, record.kernel->name))
+        if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record))
             continue;
+        kernel = clg_kernel_in(ctx->kernels, record.kernel->name); /* a test's table has its own */
         memcpy(values, record.values, sizeof record.values);
-        if (!record.kernel->fits || !record.kernel->fits(&ctx->device, p, values)) {
+        if (kernel && (!kernel->fits || !kernel->fits(&ctx->device, p, values))) {
             *how = words[nearness];
-            return record.kernel;
+            return kernel;
         }
     }
     return NULL;

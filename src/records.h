@@ -47,6 +47,8 @@ struct clg_records {
 };
 
 struct clg_signature clg_signature_of(const struct clg_device *device);
+/* What stands for the UUID that a driver has not: the device's name and its place in the machine. */
+void clg_make_uuid(const struct clg_device *device, const cl_uint place[5], unsigned char id[16]);
 /* Add or replace: same device (uuid, else name, vendor and compute units), operation and problem. */
 clgaze_status clg_records_put(clgaze_context *ctx, struct clg_records *records, const struct clg_record *record);
 /* Put those of an origin >= `origin` of one device, NULL: of all, into others. */
@@ -59,7 +61,7 @@ clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records
 void clg_records_print(struct clg_records *records, enum clg_origin from, struct clg_text *text);
 /* The best record for a problem of `op` here: how near it is, or false.  0: this device, driver and
  * problem; 1: this device and problem, another driver; 2: this device, the nearest problem; 3: the same
- * vendor and kind; 4: the same kind of device. */
+ * vendor and kind, a device of this name first; 4: the same kind of device. */
 bool clg_records_find(struct clg_records *records, const struct clg_device *device, const char *op,
                       const char *problem, int nearness, struct clg_record *found);
 /* A file of ours that nobody else may write; CLGAZE_OK and `missing` if there is none. */

@@ -88,12 +88,15 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     result.tried = found->tried;
     result.refused = found->refused;
     result.finished = found->finished;
-    TRY(clg_records_put(s->ctx, s->ctx->records, &record));
+    if (found->finished || found->tried > 1) /* else nothing was compared: there is nothing to remember */
+        TRY(clg_records_put(s->ctx, s->ctx->records, &record));
     if (s->options->found)
         s->options->found(s->options->user, &result);
 out:
     return st;
 }
+
+#define STOPPED "tuning was stopped by the caller; what was found is kept"
 
 static clgaze_status search_best(struct subject *s, double deadline)
 {
@@ -107,7 +110,7 @@ static clgaze_status search_best(struct subject *s, double deadline)
     NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
          s->ear.reason);
     TRY(keep(s, &search));
-    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, "tuning was stopped by the caller; what was found is kept");
+    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, STOPPED);
 out:
     clg_release(ctx, seen);
     return st;
@@ -158,7 +161,10 @@ static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_pr
     TRY(clgaze_tuning_problem(ctx, op, problem, s.name, sizeof s.name));
     if (now + 2 * all->opening > end || clg_tune_known(ctx, all->options->again, op, s.name))
         goto out;
+    NEED(!s.options->progress || !s.options->progress(s.options->user, &s.progress), CLGAZE_ERR_CANCELLED, STOPPED);
     TRY(clg_subject_open(&s));
+    if (s.n == 0)
+        goto out;
     all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;
     share = (end - now) / (double)(all->total - all->done);
     share = share < LEAST_SHARE * all->opening ? LEAST_SHARE * all->opening : share;

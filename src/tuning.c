@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "misses.h"
 #include "records.h"
 
 struct clg_records *clg_records_new(const clgaze_context *ctx)
@@ -134,6 +135,8 @@ clgaze_status clgaze_tuning_save(clgaze_context *ctx, const char *file)
     NEED(mine, CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
     TRY(clg_records_copy(ctx, ctx->records, from, &here, mine));
     TRY(clg_records_save(ctx, mine, from, file ? file : path));
+    if (!file)
+        clg_misses_prune(ctx);
 out:
     clg_records_free(ctx, mine);
     return st;

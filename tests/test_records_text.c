@@ -180,6 +180,52 @@ static void notes(void **state)
     clgaze_context_free(ctx);
 }
 
+/* Of two cards of the vendor the one of this name, though its length is further and it came earlier. */
+static void the_same_name_first(void **state)
+{
+    clgaze_context *ctx = tuned_in("");
+    struct clg_record same = tuned_record(ctx, "f16 d64 n64k", 5), other = tuned_record(ctx, "f16 d64 n8k", 6), r;
+
+    (void)state;
+    memset(same.device.uuid, 'a', sizeof same.device.uuid - 1);
+    memset(other.device.uuid, 'b', sizeof other.device.uuid - 1);
+    snprintf(other.device.name, sizeof other.device.name, "Another card");
+    same.origin = CLG_FROM_LIBRARY;
+    tuned_put(ctx, other);
+    tuned_put(ctx, same);
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 3, &r));
+    assert_true(r.us == 5);
+    same.origin = CLG_FROM_TUNER; /* of one name the nearer length */
+    same.us = 7;
+    snprintf(same.problem, sizeof same.problem, "f16 d64 n16k");
+    tuned_put(ctx, same);
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 3, &r));
+    assert_true(r.us == 7);
+    clgaze_context_free(ctx);
+}
+
+/* Without a UUID of the driver's: one card in two places is two, two names in one place, too. */
+static void uuids_of_ours(void **state)
+{
+    struct clg_device device = test_context()->device;
+    cl_uint place[5] = {1, 0, 65, 0, 0};
+    unsigned char first[16], second[16];
+
+    (void)state;
+    clg_make_uuid(&device, place, first);
+    clg_make_uuid(&device, place, second);
+    assert_memory_equal(first, second, 16);
+    for (int i = 0; i < 5; i++) {
+        place[i]++;
+        clg_make_uuid(&device, place, second);
+        assert_memory_not_equal(first, second, 16);
+        place[i]--;
+    }
+    device.name[0]++;
+    clg_make_uuid(&device, place, second);
+    assert_memory_not_equal(first, second, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +234,8 @@ int main(void)
         cmocka_unit_test(decimal_comma),
         cmocka_unit_test(random_text),
         cmocka_unit_test(notes),
+        cmocka_unit_test(the_same_name_first),
+        cmocka_unit_test(uuids_of_ours),
     };
 
     return TEST_MAIN(tests);
