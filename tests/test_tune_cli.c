@@ -109,6 +109,8 @@ static void names_what_a_problem_means(void **state)
     NEEDS_DEVICE();
     assert_int_equal(tuner("--dry-run --problem 'attend f32 d128 b64x128 g4 n32k'"), 0);
     assert_string_equal(tuner_out, "attend f32 d128 b64x128 g4 n32k\n");
+    assert_int_equal(tuner("--dry-run --problem 'attend f32 d64 g1 n8k' --problem 'attend f32 d64 g1 n8000'"), 0);
+    assert_string_equal(tuner_out, "attend f32 d64 b64 g1 n8k\n");
     assert_int_equal(tuner("--dry-run --problem 'attend f32 d64 g1'"), 0); /* two lengths are left out */
     tuner_says("attend f32 d64 b64 g1 n8k\n");
     assert_ptr_not_equal(strchr(tuner_out, '\n'), tuner_out + strlen(tuner_out) - 1);

@@ -169,12 +169,67 @@ static void keeps_what_it_found_when_interrupted(void **state)
     free(store);
 }
 
+/* The child of a process; 0: this system does not tell. */
+static pid_t child_of(pid_t parent)
+{
+    char path[64];
+    long child = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)parent, (long)parent);
+    f = fopen(path, "r");
+    if (f && fscanf(f, "%8ld", &child) != 1)
+        child = 0;
+    if (f)
+        fclose(f);
+    return (pid_t)child;
+}
+
+/* A driver may take the process that tunes with it: another goes on where it was, even with --again. */
+static void goes_on_after_a_crash(void **state)
+{
+    char line[4096];
+    int from, status = 0, first = 0, ended = 0;
+    const pid_t parent =
+        tuner_start("--again --budget 60 --cap 2 --problem 'pool f32 d64 n2k' --problem 'pool f32 d128 n2k'", &from);
+    FILE *f = fdopen(from, "r");
+    pid_t child;
+    char *store;
+
+    (void)state;
+    assert_non_null(f);
+    alarm(60);
+    while (fgets(line, sizeof line, f)) {
+        ended += strstr(line, "ended or hung") != NULL;
+        if (strncmp(line, "pool f32 d64 b64x64 n2k: ", 25) != 0 || first++ > 0)
+            continue;
+        child = child_of(parent);
+        if (child > 0)
+            assert_int_equal(kill(child, SIGKILL), 0);
+        else
+            ended = 1;
+    }
+    assert_int_equal(waitpid(parent, &status, 0), parent);
+    alarm(0);
+    fclose(f);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(ended, 1);
+    assert_int_equal(first, 1);
+    store = tuner_read(NULL);
+    assert_non_null(strstr(store, "\"f32 d128 b64x64 n2k\""));
+    free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CACHE_TEST(tunes_once),         CACHE_TEST(tunes_what_is_stale),
-        CACHE_TEST(tunes_every_device), CACHE_TEST(advises_on_blocks),
-        CACHE_TEST(reads_out_first),    CACHE_TEST(keeps_what_it_found_when_interrupted),
+        CACHE_TEST(tunes_once),
+        CACHE_TEST(tunes_what_is_stale),
+        CACHE_TEST(tunes_every_device),
+        CACHE_TEST(advises_on_blocks),
+        CACHE_TEST(reads_out_first),
+        CACHE_TEST(keeps_what_it_found_when_interrupted),
+        CACHE_TEST(goes_on_after_a_crash),
     };
 
     return TEST_MAIN(tests);

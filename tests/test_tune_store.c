@@ -171,6 +171,35 @@ static void needs_a_place_to_keep_records(void **state)
     assert_string_equal(tuner_out, "");
 }
 
+/* ---- misses ---------------------------------------------------------------------------- */
+
+/* What plans had no record for comes first. */
+static void begins_with_what_plans_missed(void **state)
+{
+    clgaze_context_options o = test_options();
+    clgaze_problem p = problem(CLGAZE_F32, 2, 1, 24, 8, 8);
+    clgaze_context *ctx = NULL;
+    clgaze_plan *plan = NULL;
+    char *usual;
+
+    (void)state;
+    assert_int_equal(tuner("--dry-run"), 0);
+    usual = strdup(tuner_out);
+    assert_non_null(usual);
+    assert_null(strstr(usual, "pool f32 d24"));
+    o.cache_dir = under("store");
+    o.remember = 1;
+    p.max_q = p.max_k = 256;
+    assert_ok(clgaze_context_create(&o, &ctx));
+    assert_ok(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan));
+    clgaze_plan_free(plan);
+    clgaze_context_free(ctx);
+    assert_int_equal(tuner("--dry-run"), 0);
+    assert_memory_equal(tuner_out, "pool f32 d24 b8x8 n256\n", 23);
+    assert_string_equal(tuner_out + 23, usual);
+    free(usual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +210,7 @@ int main(void)
         CACHE_TEST(exports_what_it_has),
         CACHE_TEST(survives_a_broken_store),
         CACHE_TEST(needs_a_place_to_keep_records),
+        CACHE_TEST(begins_with_what_plans_missed),
     };
 
     return TEST_MAIN(tests);

@@ -25,6 +25,7 @@
 enum { TICK_MS = 100, MOST_CHILDREN = 8 };
 static const double PATIENCE = 20; /* seconds without a word */
 
+static char journal[512];                          /* of the child under way */
 static volatile sig_atomic_t interrupted, presses; /* which signal came last, how many */
 
 double tune_now(void)
@@ -81,10 +82,6 @@ static void on_found(void *user, const clgaze_tune_result *result)
     struct child *c = user;
     struct tune_message m;
 
-    memset(&m, 0, sizeof m);
-    m.kind = TUNE_FOUND;
-    m.result = *result;
-    tell(c, &m);
     if (power_on_battery(SUPPLIES))
         tune_note(c->context, result->problem, "battery");
     if (c->n < MAX_PROBLEMS)
@@ -92,6 +89,10 @@ static void on_found(void *user, const clgaze_tune_result *result)
     c->saved = clgaze_tuning_save(c->context, c->out);
     if (c->saved)
         interrupted = SIGTERM; /* to tune on would be for nothing */
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_FOUND;
+    m.result = *result;
+    tell(c, &m); /* what is said is kept by then */
 }
 
 static void tell_device(const struct child *c)
@@ -104,6 +105,23 @@ static void tell_device(const struct child *c)
     clGetDeviceInfo(id, CL_DEVICE_NAME, sizeof m.text[0] - 1, m.text[0], NULL);
     clGetDeviceInfo(id, CL_DRIVER_VERSION, sizeof m.text[1] - 1, m.text[1], NULL);
     tell(c, &m);
+}
+
+/* One beside each file of records: what hung on one device may run on another. */
+static const char *tell_journal(const struct child *c, const char *out)
+{
+    static char path[CLG_MAX_PATH + 16];
+    struct tune_message m;
+    char store[CLG_MAX_PATH];
+
+    memset(&m, 0, sizeof m);
+    if (!out && !clg_tuning_file(c->context, store))
+        return NULL;
+    snprintf(path, sizeof path, "%s.journal", out ? out : store);
+    m.kind = TUNE_JOURNAL;
+    if (snprintf(m.text[0], sizeof m.text[0], "%s", path) < (int)sizeof m.text[0])
+        tell(c, &m);
+    return path;
 }
 
 static void tell_stale(const struct child *c, const struct tune_problems *problems)
@@ -167,8 +185,23 @@ static void look_last(struct child *c)
         c->saved = clgaze_tuning_save(c->context, c->out);
 }
 
-/* From the problem `first` on. */
-static int tune_from(const struct tune_args *args, size_t first, double end, const char *journal, int to)
+/* What the children before this one did not come to. */
+static size_t list_requests(const struct child *c, const struct tune_problems *problems, clgaze_request *requests)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        char name[96] = "";
+
+        clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
+        if (!tune_report_has(name))
+            requests[n++] = (clgaze_request){.op = at->op, .problem = &at->problem};
+    }
+    return n;
+}
+
+static int tune_here(const struct tune_args *args, double end, int to)
 {
     static clgaze_request requests[MAX_PROBLEMS];
     static struct tune_problems problems;
@@ -189,14 +222,11 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
     o.budget = end - tune_now() - LAST_LOOK > 0.1 ? end - tune_now() - LAST_LOOK : 0.1;
     o.max_candidates = (size_t)args->cap;
     o.again = tune_again(args);
-    o.journal = journal;
+    o.journal = tell_journal(&c, args->out);
     o.progress = on_progress;
     o.found = on_found;
     o.user = &c;
-    for (int i = 0; i < problems.n; i++)
-        requests[i] = (clgaze_request){.op = problems.at[i].op, .problem = &problems.at[i].problem};
-    first = first < (size_t)problems.n ? first : (size_t)problems.n;
-    const clgaze_status st = clgaze_tune(c.context, (size_t)problems.n - first, requests + first, &o);
+    const clgaze_status st = clgaze_tune(c.context, list_requests(&c, &problems, requests), requests, &o);
     look_last(&c);
     if (c.saved || (st && st != CLGAZE_ERR_CANCELLED))
         code = fail_library(c.saved ? c.saved : st);
@@ -208,7 +238,7 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
 
 /* Pass on what the child says until it is silent for good (1), or for too long, or a person has asked
  * twice (0).  A signal may have come to this process alone, so the child is told. */
-static int listen_to(int from, pid_t child, struct tune_message *last)
+static int listen_to(int from, pid_t child)
 {
     struct pollfd p = {.fd = from, .events = POLLIN};
     double heard = tune_now();
@@ -227,15 +257,14 @@ static int listen_to(int from, pid_t child, struct tune_message *last)
         if (read(from, &m, sizeof m) != (ssize_t)sizeof m) /* shorter than PIPE_BUF: whole or nothing */
             return 1;
         heard = tune_now();
-        if (m.kind == TUNE_BEAT)
-            *last = m;
+        if (m.kind == TUNE_JOURNAL)
+            memcpy(journal, m.text[0], sizeof journal);
         tune_report_heard(&m);
     }
 }
 
 /* One child: its exit code, or -1 if it died or was ended. */
-static int watch(const struct tune_args *args, size_t first, double end, const char *journal,
-                 struct tune_message *last)
+static int watch(const struct tune_args *args, double end)
 {
     int ends[2], status, heard;
     pid_t child;
@@ -246,10 +275,10 @@ static int watch(const struct tune_args *args, size_t first, double end, const c
     child = fork();
     if (child == 0) {
         close(ends[0]);
-        exit(tune_from(args, first, end, journal, ends[1]));
+        exit(tune_here(args, end, ends[1]));
     }
     close(ends[1]);
-    heard = child > 0 && listen_to(ends[0], child, last);
+    heard = child > 0 && listen_to(ends[0], child);
     close(ends[0]);
     if (child < 0)
         return fail(EXIT_INPUT, "no child process: %s", strerror(errno));
@@ -260,19 +289,8 @@ static int watch(const struct tune_args *args, size_t first, double end, const c
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void journal_path(const struct tune_args *args, char *path, size_t size)
-{
-    char folder[CLG_MAX_PATH];
-
-    path[0] = '\0';
-    if (args->out)
-        snprintf(path, size, "%s.journal", args->out);
-    else if (clg_folder_default(folder, sizeof folder) && !clg_folder_distrust(folder))
-        snprintf(path, size, "%s/clgaze-tune.journal", folder);
-}
-
 /* The journal's last line is what the child was at; its heartbeat is older. */
-static void tell_of_end(const char *journal)
+static void tell_of_end(void)
 {
     char line[256] = "its start";
     FILE *f = journal[0] ? fopen(journal, "r") : NULL;
@@ -316,21 +334,15 @@ static void catch_signals(void)
 
 int tune_watched(const struct tune_args *args, struct cJSON *into)
 {
-    static char journal[CLG_MAX_PATH + 32];
     const double end = tune_now() + args->budget;
-    size_t first = 0;
     int code = -1;
 
-    journal_path(args, journal, sizeof journal);
+    journal[0] = '\0';
     catch_signals();
     for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && (i == 0 || tune_now() < end); i++) {
-        struct tune_message last;
-
-        memset(&last, 0, sizeof last);
-        code = watch(args, first, end, journal[0] ? journal : NULL, &last);
-        first += last.progress.problems_done;
+        code = watch(args, end);
         if (code < 0 && !interrupted)
-            tell_of_end(journal);
+            tell_of_end();
     }
     if (interrupted && code <= 0)
         code = 128 + interrupted;

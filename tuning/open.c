@@ -60,6 +60,39 @@ static int keep_supported(clgaze_context *context, struct tune_problems *all, in
     return kept > from || !text ? 0 : fail(EXIT_INPUT, "--problem \"%s\": %s", text, last);
 }
 
+/* First what plans missed, then the usual. */
+static void list_usual(clgaze_context *context, struct tune_problems *problems, int gpu)
+{
+    static clgaze_problem missed[MAX_PROBLEMS / 2];
+    static clgaze_op ops[MAX_PROBLEMS / 2];
+    const size_t n = clgaze_tuning_misses(context, ops, missed, MAX_PROBLEMS / 2);
+
+    for (size_t i = 0; i < n && i < MAX_PROBLEMS / 2; i++) {
+        problems->at[problems->n].op = ops[i];
+        problems->at[problems->n].stale[0] = '\0';
+        problems->at[problems->n++].problem = missed[i];
+    }
+    tune_problems_usual(problems, gpu);
+}
+
+/* Of problems with one name keep the first. */
+static void keep_one_of_each(clgaze_context *context, struct tune_problems *all)
+{
+    static char names[MAX_PROBLEMS][96];
+    int kept = 0;
+
+    for (int i = 0; i < all->n; i++) {
+        int same = 0;
+
+        clgaze_tuning_problem(context, all->at[i].op, &all->at[i].problem, names[kept], sizeof names[kept]);
+        while (strcmp(names[same], names[kept]) != 0)
+            same++;
+        if (same == kept)
+            all->at[kept++] = all->at[i];
+    }
+    all->n = kept;
+}
+
 static int list_problems(const struct tune_args *args, clgaze_context *context, struct tune_problems *problems)
 {
     cl_device_type type = 0;
@@ -75,13 +108,19 @@ static int list_problems(const struct tune_args *args, clgaze_context *context, 
             return fail(EXIT_INPUT, "--problem \"%s\": %s", args->problem[i], why);
         code = keep_supported(context, problems, from, args->problem[i]);
     }
-    if (args->n_problems > 0)
+    if (code)
         return code;
+    if (args->n_problems > 0) {
+        keep_one_of_each(context, problems);
+        return 0;
+    }
     if (args->stale)
         tune_stale(context, problems, gpu);
     else
-        tune_problems_usual(problems, gpu);
-    return keep_supported(context, problems, 0, NULL);
+        list_usual(context, problems, gpu);
+    code = keep_supported(context, problems, 0, NULL);
+    keep_one_of_each(context, problems);
+    return code;
 }
 
 /* Records of --out count from the start. */

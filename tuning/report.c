@@ -34,8 +34,8 @@ void tune_report_heard(const struct tune_message *m)
 {
     switch (m->kind) {
     case TUNE_DEVICE:
-        snprintf(heard.device, sizeof heard.device, "%s", m->text[0]);
-        snprintf(heard.driver, sizeof heard.driver, "%s", m->text[1]);
+        snprintf(heard.device, sizeof heard.device, "%.127s", m->text[0]);
+        snprintf(heard.driver, sizeof heard.driver, "%.127s", m->text[1]);
         break;
     case TUNE_STALE:
         fprintf(stderr, "stale: %s, %s\n", m->text[0], m->text[1]);
@@ -43,17 +43,28 @@ void tune_report_heard(const struct tune_message *m)
     case TUNE_NOTE:
         fprintf(stderr, "%s%s\n", clear_line(), m->text[0]);
         if (heard.n_notes < (int)(sizeof heard.notes / sizeof *heard.notes))
-            snprintf(heard.notes[heard.n_notes++], sizeof heard.notes[0], "%s", m->text[0]);
+            snprintf(heard.notes[heard.n_notes++], sizeof heard.notes[0], "%.127s", m->text[0]);
         break;
     case TUNE_FOUND:
         if (heard.n < MAX_PROBLEMS)
             heard.results[heard.n++] = m->result;
         fprintf(stderr, "%s%s: %s\n", clear_line(), m->result.problem, m->result.best);
         break;
+    case TUNE_JOURNAL: /* for the parent alone */
+        break;
     case TUNE_BEAT:
         if (isatty(STDERR_FILENO))
             draw_progress(m);
     }
+}
+
+int tune_report_has(const char *problem)
+{
+    int i = 0;
+
+    while (i < heard.n && strcmp(heard.results[i].problem, problem) != 0)
+        i++;
+    return i < heard.n;
 }
 
 /* ---- the end ------------------------------------------------------------------ */

@@ -122,29 +122,36 @@ static int pick_mine(clgaze_context *context, const struct clg_signature *here, 
 }
 
 /* All its lines are believed, or none: a person asked for this file, and can mend it. */
+static int take(clgaze_context *context, const char *file, struct clg_records *theirs, struct clg_records *mine)
+{
+    const struct clg_signature here = clg_signature_of(&context->device);
+    clgaze_status st;
+    bool missing;
+    int code;
+
+    warnings.keep = 1;
+    st = clg_records_load(context, theirs, file, CLG_FROM_FILE, &missing);
+    warnings.keep = 0;
+    if (st)
+        return fail_library(st);
+    if (missing)
+        return fail(EXIT_INPUT, "--import \"%s\" does not exist", file);
+    if (warnings.first[0])
+        return fail(EXIT_INPUT, "--import \"%s\": nothing is taken: %s", file, warnings.first);
+    code = pick_mine(context, &here, file, theirs, mine);
+    if (code)
+        return code;
+    if (clg_records_copy(context, mine, CLG_FROM_FILE, NULL, context->records) != CLGAZE_OK)
+        return fail_library(CLGAZE_ERR_NO_MEMORY);
+    fprintf(stderr, "clgaze-tune: %zu %s of \"%s\" taken\n", mine->n, mine->n == 1 ? "record" : "records", file);
+    return 0;
+}
+
 int tune_import(clgaze_context *context, const char *file)
 {
     struct clg_records *theirs = clg_records_new(context), *mine = clg_records_new(context);
-    const struct clg_signature here = clg_signature_of(&context->device);
-    clgaze_status st = theirs && mine ? CLGAZE_OK : CLGAZE_ERR_NO_MEMORY;
-    bool missing = false;
-    int code = 0;
+    const int code = theirs && mine ? take(context, file, theirs, mine) : fail_library(CLGAZE_ERR_NO_MEMORY);
 
-    warnings.keep = 1;
-    st = st ? st : clg_records_load(context, theirs, file, CLG_FROM_FILE, &missing);
-    warnings.keep = 0;
-    if (st)
-        code = fail_library(st);
-    else if (missing)
-        code = fail(EXIT_INPUT, "--import \"%s\" does not exist", file);
-    else if (warnings.first[0])
-        code = fail(EXIT_INPUT, "--import \"%s\": nothing is taken: %s", file, warnings.first);
-    else
-        code = pick_mine(context, &here, file, theirs, mine);
-    if (!code && clg_records_copy(context, mine, CLG_FROM_FILE, NULL, context->records) != CLGAZE_OK)
-        code = fail_library(CLGAZE_ERR_NO_MEMORY);
-    if (!code)
-        fprintf(stderr, "clgaze-tune: %zu %s of \"%s\" taken\n", mine->n, mine->n == 1 ? "record" : "records", file);
     clg_records_free(context, theirs);
     clg_records_free(context, mine);
     return code;

@@ -31,12 +31,12 @@ struct tune_problems {
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_DEVICE, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE };
+enum tune_kind { TUNE_DEVICE, TUNE_JOURNAL, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE };
 
 struct tune_message {
     enum tune_kind kind;
-    char text[2][128]; /* device, driver; problem and how old its record; problem, candidate; a sentence */
-    clgaze_tune_progress progress; /* its texts are those above                                            */
+    char text[2][512];             /* device, driver; a path; problem, of which day; problem, candidate; a sentence */
+    clgaze_tune_progress progress; /* its texts are those above */
     clgaze_tune_result result;
 };
 
@@ -88,6 +88,7 @@ int tune_advise(clgaze_context *context, const struct tune_problems *problems, i
 
 /* report.c: how far it has come, and the closing table. */
 void tune_report_heard(const struct tune_message *message);
+int tune_report_has(const char *problem); /* was it found? */
 /* `nothing`: what it means that nothing was tuned. */
 void tune_report_end(int code, const char *nothing, struct cJSON *into);
 
