@@ -140,11 +140,38 @@ static void reads_every_name(void **state)
     cJSON_Delete(root);
 }
 
+/* Each option that --help names has its place in the man page. */
+static void is_in_the_man_page(void **state)
+{
+    struct bytes page = read_file(CLGAZE_TEST_DIR "/../docs/man/clgaze-tune.1");
+    int n = 0;
+
+    (void)state;
+    page.at[page.n] = '\0';
+    assert_int_equal(tuner("--help"), 0);
+    for (const char *at = strstr(tuner_out, "--"); at; at = strstr(at + 2, "--")) {
+        char option[64];
+        size_t used = 0;
+
+        for (const char *c = at; (*c == '-' || (*c >= 'a' && *c <= 'z')) && used + 3 < sizeof option; c++) {
+            if (*c == '-')
+                option[used++] = '\\';
+            option[used++] = *c;
+        }
+        option[used] = '\0';
+        n++;
+        if (!strstr((const char *)page.at, option))
+            fail_msg("%s is not in the man page", option);
+    }
+    assert_true(n > 15);
+    free(page.at);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CACHE_TEST(refuses_bad_input),          CACHE_TEST(refuses_what_is_not_here), CACHE_TEST(lists_every_kernel),
-        CACHE_TEST(names_what_a_problem_means), CACHE_TEST(reads_every_name),
+        CACHE_TEST(names_what_a_problem_means), CACHE_TEST(reads_every_name),         CACHE_TEST(is_in_the_man_page),
     };
 
     return TEST_MAIN(tests);
