@@ -54,8 +54,7 @@ struct child {
 };
 
 static const char SUPPLIES[] = "/sys/class/power_supply";
-/* Seconds of the budget for a last look at the default. */
-static const double LAST_LOOK = 0.1;
+static const double LEAST = 0.1; /* seconds: of a budget, and to come to an end */
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
@@ -149,21 +148,25 @@ static void tell_note(const struct child *c, const char *text)
     tell(c, &m);
 }
 
-/* Before tuning: time what is used now for the first problem that will be tuned. */
-static void look_first(const struct child *c, const struct tune_problems *problems, clgaze_tune_again again)
+/* Before tuning: time what is used now for the first problem that will be tuned.  Returns the seconds
+ * that a last look will take. */
+static double look_first(const struct child *c, const struct tune_problems *problems, clgaze_tune_again again)
 {
+    double last = 0;
+
     for (int i = 0; i < problems->n; i++) {
         const struct tune_item *at = &problems->at[i];
         char name[96] = "";
 
         clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
         if (name[0] && !clg_tune_known(c->context, again, at->op, name)) {
-            tune_probe_open(c->context, at);
+            last = tune_probe_open(c->context, at);
             break;
         }
     }
     if (power_on_battery(SUPPLIES))
         tell_note(c, "this machine runs on its battery: on mains it may be faster; the records say so");
+    return last;
 }
 
 /* After it: the same again. */
@@ -217,9 +220,9 @@ static int tune_here(const struct tune_args *args, double end, int to)
         return code;
     tell_device(&c);
     tell_stale(&c, &problems);
-    look_first(&c, &problems, tune_again(args));
+    end -= look_first(&c, &problems, tune_again(args)) + LEAST;
     memset(&o, 0, sizeof o);
-    o.budget = end - tune_now() - LAST_LOOK > 0.1 ? end - tune_now() - LAST_LOOK : 0.1;
+    o.budget = end - tune_now() > LEAST ? end - tune_now() : LEAST;
     o.max_candidates = (size_t)args->cap;
     o.again = tune_again(args);
     o.journal = tell_journal(&c, args->out);

@@ -40,10 +40,11 @@ static void sample(struct power_times *times)
     }
 }
 
-void tune_probe_open(clgaze_context *context, const struct tune_item *item)
+double tune_probe_open(clgaze_context *context, const struct tune_item *item)
 {
     struct subject *s = &probe.subject;
     clgaze_problem p = item->problem;
+    double from;
 
     p.max_q = p.max_q < LONGEST ? p.max_q : LONGEST;
     p.max_k = p.max_k < LONGEST ? p.max_k : LONGEST;
@@ -55,11 +56,13 @@ void tune_probe_open(clgaze_context *context, const struct tune_item *item)
     s->problem = clg_tune_problem(item->op, &p);
     probe.open = clg_subject_open(s) == CLGAZE_OK;
     if (!probe.open)
-        return;
+        return 0;
     probe.search = clg_subject_search(s);
     probe.open = probe.search.open(s, 0);
+    from = clg_seconds();
     if (probe.open)
         sample(&probe.before);
+    return clg_seconds() - from;
 }
 
 double tune_probe_slower(void)

@@ -67,8 +67,9 @@ void tune_log(void *user, clgaze_log_level level, clgaze_status status, const ch
 /* Add a word to the note of a record that the tuner just made: "battery". */
 void tune_note(clgaze_context *context, const char *problem, const char *word);
 
-/* probe.c: what is used now for a small problem, timed before and after tuning. */
-void tune_probe_open(clgaze_context *context, const struct tune_item *item);
+/* probe.c: what is used now for a small problem, timed before and after tuning.  The first returns the
+ * seconds that the last will take. */
+double tune_probe_open(clgaze_context *context, const struct tune_item *item);
 double tune_probe_slower(void); /* by which share it takes longer now, beyond noise; else 0 */
 void tune_probe_close(void);
 
