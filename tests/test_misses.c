@@ -14,7 +14,7 @@
 
 static struct clg_kernel spy;
 static const struct clg_kernel *table[2];
-static int launches;
+static _Atomic int launches;
 
 static clgaze_status launch_and_count(struct clg_run *r)
 {
@@ -193,6 +193,38 @@ static void a_plan_in_a_hurry(void **state)
     before = launches;
     planned(ctx, "t");
     assert_true(launches - before <= 2);
+    assert_int_equal(heard.warned + heard.errors, 0);
+    clgaze_context_free(ctx);
+}
+
+static void *plan_in_a_thread(void *user)
+{
+    const clgaze_problem p = pool_problem(64);
+    clgaze_plan *plan = NULL;
+    const clgaze_status st = clgaze_plan_create(user, CLGAZE_POOL, &p, &plan);
+
+    clgaze_plan_free(plan);
+    return st == CLGAZE_OK ? NULL : user;
+}
+
+/* Whoever comes first tunes. */
+static void plans_in_threads(void **state)
+{
+    clgaze_context *ctx = with("", CLGAZE_TUNING_PLAN, 60000, 1);
+    pthread_t thread[4];
+    struct clg_record r;
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(thread); i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, plan_in_a_thread, ctx), 0);
+    for (size_t i = 0; i < CLG_COUNT(thread); i++) {
+        void *failed;
+
+        assert_int_equal(pthread_join(thread[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_true(exact(ctx, "f32 d8 b8x8 n64", &r) && r.finished);
+    assert_int_equal(clgaze_tuning_misses(ctx, NULL, NULL, 0), 0);
     assert_int_equal(heard.warned + heard.errors, 0);
     clgaze_context_free(ctx);
 }
@@ -425,6 +457,7 @@ int main(void)
         cmocka_unit_test(options_out_of_range),
         CACHE_TEST(a_plan_is_tuned),
         cmocka_unit_test(a_plan_in_a_hurry),
+        cmocka_unit_test(plans_in_threads),
         CACHE_TEST(tuning_that_fails),
         CACHE_TEST(missed_then_tuned),
         CACHE_TEST(several_writers),
