@@ -43,7 +43,8 @@ static bool has_record(const clgaze_context *ctx, const struct clg_miss *miss)
 {
     struct clg_record r;
 
-    return clg_records_find(ctx->records, &ctx->device, clg_op_name(miss->op), strchr(miss->name, ' ') + 1, 0, &r);
+    return clg_records_find(ctx->records, &ctx->device, clg_op_name(miss->op), strchr(miss->name, ' ') + 1, 0, &r) &&
+           !r.untried;
 }
 
 /* ---- noting, and tuning at once ------------------------------------------------------ */

@@ -322,10 +322,14 @@ static void print_record(const struct clg_record *r, struct clg_text *text)
 
     clg_put(text, "%s %s \"%s\" %08llx", r->kernel->op, r->kernel->name, r->problem,
             (unsigned long long)(clg_space_id(r->kernel) & 0xffffffffu));
-    print_time(r->us, text);
-    print_time(r->default_us, text);
+    if (r->untried) {
+        clg_put(text, " - -");
+    } else {
+        print_time(r->us, text);
+        print_time(r->default_us, text);
+    }
     clean(r->note, false, note, sizeof note);
-    clg_put(text, note[0] ? " %s \"%s\"" : " %s", r->finished ? "done" : "part", note);
+    clg_put(text, note[0] ? " %s \"%s\"" : " %s", r->untried ? "untried" : r->finished ? "done" : "part", note);
     for (int i = 0; space && space[i].name; i++)
         clg_put(text, " %s=%d", space[i].name, r->values[i]);
     clg_put(text, "\n");

@@ -8,6 +8,7 @@
  *     attend attend_nv_mma "f16 d128 b64 g4 n32k" 8f3a91c2 3440.0 5120.0 done "2026-11-25" WG=128 STAGES=3
  *
  * Times are microseconds, of this and of what was used before; the text in quotes may be missing.
+ * "- - untried" in place of times and done: nobody measured it, and no plan uses it unproved.
  */
 #ifndef CLG_RECORDS_H
 #define CLG_RECORDS_H
@@ -32,6 +33,7 @@ struct clg_record {
     int values[CLG_MAX_PARAMS];
     double us, default_us; /* of this and of what was used before             */
     bool finished;         /* the search came to its end                      */
+    bool untried;          /* from a device's documents, not measured; the times are 0 */
     char note[48];         /* the day it was made, and what was noticed then: "2026-11-25 battery" */
     enum clg_origin origin;
     const char *source; /* what `source` of its records was when it was read, and the line there; */

@@ -134,7 +134,7 @@ bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_o
     struct clg_record known;
 
     return clg_records_find(ctx->records, &ctx->device, clg_op_name(op), strchr(name, ' ') + 1, 0, &known) &&
-           known.origin != CLG_FROM_LIBRARY &&
+           known.origin != CLG_FROM_LIBRARY && !known.untried &&
            (again == CLGAZE_TUNE_NEW || (again == CLGAZE_TUNE_UNFINISHED && known.finished));
 }
 

@@ -46,17 +46,20 @@ bool clg_tuning_file(const clgaze_context *ctx, char path[CLG_MAX_PATH])
     return length > 0 && length < CLG_MAX_PATH;
 }
 
+/* A line of ours that is wrong is nothing that a user could mend: the tests look for it. */
 static clgaze_status read_library(clgaze_context *ctx)
 {
     clgaze_status st = CLGAZE_OK;
+    clgaze_context quiet = *ctx;
 
+    quiet.log_level = CLGAZE_LOG_ERROR;
     for (int i = 0; clg_sources[i].name; i++) {
         const char *end = strrchr(clg_sources[i].name, '.');
 
         if (!end || strcmp(end, ".conf") != 0)
             continue;
         ctx->records->source = clg_sources[i].name;
-        TRY(clg_records_parse(ctx, ctx->records, (const char *)clg_sources[i].text, clg_sources[i].size,
+        TRY(clg_records_parse(&quiet, ctx->records, (const char *)clg_sources[i].text, clg_sources[i].size,
                               CLG_FROM_LIBRARY));
     }
 out:

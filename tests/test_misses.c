@@ -8,25 +8,16 @@
 #include <unistd.h>
 
 #include "misses.h"
-#include "tuned.h"
+#include "spied.h"
 
 /* ---- help ------------------------------------------------------------------ */
 
-static struct clg_kernel spy;
-static const struct clg_kernel *table[2];
-static int launches;
+static _Atomic int launches;
 
 static clgaze_status launch_and_count(struct clg_run *r)
 {
     launches++;
     return clg_kernel_find("pool")->launch(r);
-}
-
-/* WG of 64, 128 and 256, VEC of 8: quick to tune. */
-static const char *few(const struct clg_device *device, const clgaze_problem *p, const int *values)
-{
-    return values[0] < 64 || values[1] != 8 ? "the test wants few candidates"
-                                            : clg_kernel_find("pool")->fits(device, p, values);
 }
 
 /* A context that knows pool alone. */
@@ -43,47 +34,9 @@ static clgaze_context *with(const char *folder, clgaze_tuning_policy policy, int
     o.remember = remember;
     forget_heard();
     assert_ok(clgaze_context_create(&o, &ctx));
-    spy = *clg_kernel_find("pool");
-    spy.fits = few;
+    spy_on(ctx);
     spy.launch = launch_and_count;
-    table[0] = &spy;
-    ctx->kernels = table;
     return ctx;
-}
-
-static clgaze_problem pool_problem(int length)
-{
-    clgaze_problem p = problem(CLGAZE_F32, 2, 1, 8, 8, 8);
-
-    p.max_q = p.max_k = length;
-    return p;
-}
-
-/* The kernel of a new plan; its reason says `how`, and what it computes is right. */
-static const char *planned(clgaze_context *ctx, const char *how)
-{
-    static char name[96];
-    static const struct shape n = {.batch = 1, .sq = 61, .sk = 64};
-    const clgaze_problem p = pool_problem(64);
-    cl_command_queue queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, NULL);
-    clgaze_plan *plan = NULL;
-    struct test_case c;
-
-    assert_ok(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan));
-    snprintf(name, sizeof name, "%s", clgaze_plan_kernel(plan, CLGAZE_POOL));
-    assert_says(name, clgaze_plan_reason(plan, CLGAZE_POOL), how);
-    case_make(&c, CLGAZE_POOL, &p, &n, NULL, 3);
-    if (!run_case(&c, CLGAZE_POOL, plan, ctx, queue) || !check_results(&c, CLGAZE_POOL))
-        fail_msg("%s: %s", name, c.why);
-    case_free(&c);
-    clgaze_plan_free(plan);
-    clReleaseCommandQueue(queue);
-    return name;
-}
-
-static bool exact(clgaze_context *ctx, const char *problem, struct clg_record *r)
-{
-    return clg_records_find(ctx->records, &ctx->device, "pool", problem, 0, r);
 }
 
 /* ---- the policy ----------------------------------------------------------------- */
@@ -111,13 +64,13 @@ static void which_record_is_used(void **state)
         other = r;
         memset(other.device.uuid, 'e', sizeof other.device.uuid - 1);
         tuned_put(ctx, other);
-        planned(ctx, rows[i].other);
+        spy_plan(ctx, 64, NULL, rows[i].other);
         other = r;
         snprintf(other.problem, sizeof other.problem, "f32 d8 b8x8 n1k");
         tuned_put(ctx, other);
-        planned(ctx, rows[i].likely);
+        spy_plan(ctx, 64, NULL, rows[i].likely);
         tuned_put(ctx, r);
-        planned(ctx, rows[i].own);
+        spy_plan(ctx, 64, NULL, rows[i].own);
         assert_int_equal(heard.warned + heard.errors, 0);
         clgaze_context_free(ctx);
     }
@@ -154,7 +107,7 @@ static void options_out_of_range(void **state)
 static void a_plan_is_tuned(void **state)
 {
     clgaze_context *ctx = with(under("home"), CLGAZE_TUNING_PLAN, 60000, 0);
-    clgaze_problem p = pool_problem(64);
+    clgaze_problem p = spy_problem(64);
     struct clg_record first, r;
     clgaze_plan *plan = NULL;
     char path[CACHE_PATH], text[96];
@@ -166,16 +119,16 @@ static void a_plan_is_tuned(void **state)
     p.kernel = "pool";
     assert_ok(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan));
     clgaze_plan_free(plan);
-    assert_false(exact(ctx, "f32 d8 b8x8 n64", &r));
+    assert_false(spy_record(ctx, "f32 d8 b8x8 n64", &r));
     p.kernel = NULL;
     assert_ok(clgaze_supports(ctx, CLGAZE_POOL, &p, NULL, 0)); /* asks only */
-    assert_false(exact(ctx, "f32 d8 b8x8 n64", &r));
-    planned(ctx, "tuned on this device");
-    assert_true(exact(ctx, "f32 d8 b8x8 n64", &first));
+    assert_false(spy_record(ctx, "f32 d8 b8x8 n64", &r));
+    spy_plan(ctx, 64, NULL, "tuned on this device");
+    assert_true(spy_record(ctx, "f32 d8 b8x8 n64", &first));
     assert_true(first.finished && first.origin == CLG_FROM_TUNER);
     before = launches;
     clg_space_print(first.kernel, first.values, &out);
-    assert_string_equal(planned(ctx, "tuned on this device"), text);
+    spy_plan(ctx, 64, text, "tuned on this device");
     assert_true(launches - before <= 2);               /* it was warmed and run */
     assert_int_equal(entries(under("home"), path), 0); /* nothing is left behind */
     assert_int_equal(heard.warned + heard.errors, 0);
@@ -189,10 +142,42 @@ static void a_plan_in_a_hurry(void **state)
     int before;
 
     (void)state;
-    planned(ctx, "t");
+    spy_plan(ctx, 64, NULL, NULL);
     before = launches;
-    planned(ctx, "t");
+    spy_plan(ctx, 64, NULL, NULL);
     assert_true(launches - before <= 2);
+    assert_int_equal(heard.warned + heard.errors, 0);
+    clgaze_context_free(ctx);
+}
+
+static void *plan_in_a_thread(void *user)
+{
+    const clgaze_problem p = spy_problem(64);
+    clgaze_plan *plan = NULL;
+    const clgaze_status st = clgaze_plan_create(user, CLGAZE_POOL, &p, &plan);
+
+    clgaze_plan_free(plan);
+    return st == CLGAZE_OK ? NULL : user;
+}
+
+/* Whoever comes first tunes. */
+static void plans_in_threads(void **state)
+{
+    clgaze_context *ctx = with("", CLGAZE_TUNING_PLAN, 60000, 1);
+    pthread_t thread[4];
+    struct clg_record r;
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(thread); i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, plan_in_a_thread, ctx), 0);
+    for (size_t i = 0; i < CLG_COUNT(thread); i++) {
+        void *failed;
+
+        assert_int_equal(pthread_join(thread[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_true(spy_record(ctx, "f32 d8 b8x8 n64", &r) && r.finished);
+    assert_int_equal(clgaze_tuning_misses(ctx, NULL, NULL, 0), 0);
     assert_int_equal(heard.warned + heard.errors, 0);
     clgaze_context_free(ctx);
 }
@@ -213,8 +198,8 @@ static void tuning_that_fails(void **state)
     assert_true(clg_tuning_file(ctx, path));
     snprintf(journal, sizeof journal, "%s.journal", path);
     write_file(journal, text, sizeof text - 1); /* all have ended the process */
-    planned(ctx, "first in the table");
-    assert_false(exact(ctx, "f32 d8 b8x8 n64", &r));
+    spy_plan(ctx, 64, NULL, "first in the table");
+    assert_false(spy_record(ctx, "f32 d8 b8x8 n64", &r));
     assert_true(heard.warned > 0);
     assert_int_equal(heard.errors, 0);
     clgaze_context_free(ctx);
@@ -243,13 +228,13 @@ static void missed_then_tuned(void **state)
 
     (void)state;
     ctx = with(under("home"), CLGAZE_TUNING_NEAREST, 0, 0); /* nobody asked for it */
-    planned(ctx, "t");
+    spy_plan(ctx, 64, NULL, NULL);
     clgaze_context_free(ctx);
     assert_int_equal(entries(under("home"), path), 0);
 
     ctx = with(under("home"), CLGAZE_TUNING_NEAREST, 0, 1);
-    planned(ctx, "t");
-    planned(ctx, "t");
+    spy_plan(ctx, 64, NULL, NULL);
+    spy_plan(ctx, 64, NULL, NULL);
     assert_int_equal(listed(ctx, NULL), 1);
     assert_int_equal(entries(under("home"), path), 0); /* not before it is freed */
     clgaze_context_free(ctx);
@@ -277,7 +262,7 @@ static void missed_then_tuned(void **state)
 
 static void note(clgaze_context *ctx, int length)
 {
-    const clgaze_problem p = pool_problem(length);
+    const clgaze_problem p = spy_problem(length);
 
     clg_misses_note(ctx, CLGAZE_POOL, &p);
 }
@@ -300,7 +285,7 @@ static void several_writers(void **state)
     assert_int_equal(listed(ctx, problems), 2);
     for (int dim = 8; dim <= 256; dim += 8)
         for (int length = 64; length <= 256; length *= 2) { /* 96 of them */
-            clgaze_problem p = pool_problem(length);
+            clgaze_problem p = spy_problem(length);
 
             p.head_dim = dim;
             clg_misses_note(ctx, CLGAZE_POOL, &p);
@@ -425,6 +410,7 @@ int main(void)
         cmocka_unit_test(options_out_of_range),
         CACHE_TEST(a_plan_is_tuned),
         cmocka_unit_test(a_plan_in_a_hurry),
+        cmocka_unit_test(plans_in_threads),
         CACHE_TEST(tuning_that_fails),
         CACHE_TEST(missed_then_tuned),
         CACHE_TEST(several_writers),

@@ -8,32 +8,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "tuned.h"
+#include "spied.h"
 
-enum { PROBLEMS = 2, CANDIDATES = 3, MOST_TEXT = 4096 };
+enum { PROBLEMS = 2, MOST_TEXT = 4096 };
 
 /* ---- help ------------------------------------------------------------------ */
-
-/* The real pool, but for what a test puts in its place. */
-static struct clg_kernel spy;
-static const struct clg_kernel *table[6];
-
-/* WG of 64, 128 and 256, VEC of 8. */
-static const char *few(const struct clg_device *device, const clgaze_problem *p, const int *values)
-{
-    return values[0] < 64 || values[1] != 8 ? "the test wants few candidates"
-                                            : clg_kernel_find("pool")->fits(device, p, values);
-}
 
 static clgaze_context *spied_in(const char *folder)
 {
     clgaze_context *ctx = tuned_in(folder);
 
-    spy = *clg_kernel_find("pool");
-    spy.fits = few;
-    memset(table, 0, sizeof table);
-    table[0] = &spy;
-    ctx->kernels = table;
+    spy_on(ctx);
     return ctx;
 }
 
@@ -71,10 +56,7 @@ static void on_found(void *user, const clgaze_tune_result *result)
 /* Two problems that share their programs: lengths are arguments. */
 static clgaze_problem problem_of(int i)
 {
-    clgaze_problem p = problem(CLGAZE_F32, 2, 1, 8, 8, 8);
-
-    p.max_q = p.max_k = 64 << i;
-    return p;
+    return spy_problem(64 << i);
 }
 
 static const char *name_of(int i)
@@ -105,7 +87,7 @@ static clgaze_status tune(clgaze_context *ctx, clgaze_tune_again again, int canc
 /* The record of problem i, made by the tuner here or in an earlier run. */
 static bool record_of(clgaze_context *ctx, int i, struct clg_record *r)
 {
-    return clg_records_find(ctx->records, &ctx->device, "pool", name_of(i), 0, r);
+    return spy_record(ctx, name_of(i), r);
 }
 
 static void text_of(const struct clg_record *r, char text[96])
@@ -113,26 +95,6 @@ static void text_of(const struct clg_record *r, char text[96])
     struct clg_text out = {text, 96, 0};
 
     clg_space_print(r->kernel, r->values, &out);
-}
-
-/* A plan as it is made now; what it computes is right. */
-static void plan_is_right(clgaze_context *ctx, int i, const char *kernel)
-{
-    const clgaze_problem p = problem_of(i);
-    const struct shape n = {.batch = 1, .sq = p.max_q - 3, .sk = p.max_k};
-    cl_command_queue queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, NULL);
-    clgaze_plan *plan = NULL;
-    struct test_case c;
-
-    assert_ok(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan));
-    if (kernel)
-        assert_string_equal(clgaze_plan_kernel(plan, CLGAZE_POOL), kernel);
-    case_make(&c, CLGAZE_POOL, &p, &n, NULL, 3);
-    if (!run_case(&c, CLGAZE_POOL, plan, ctx, queue) || !check_results(&c, CLGAZE_POOL))
-        fail_msg("%s: %s", clgaze_plan_kernel(plan, CLGAZE_POOL), c.why);
-    case_free(&c);
-    clgaze_plan_free(plan);
-    clReleaseCommandQueue(queue);
 }
 
 /* ---- ended at every step ------------------------------------------------------ */
@@ -162,10 +124,10 @@ static void resume(clgaze_context *ctx, const char *journal)
             text_of(&before[i], text);
             assert_string_equal(run.result[turn].before, text);
         }
-        assert_int_equal(run.result[turn].tried, CANDIDATES);
+        assert_int_equal(run.result[turn].tried, SPY_CANDIDATES);
         text_of(&after, text);
         assert_string_equal(run.result[turn++].best, text);
-        plan_is_right(ctx, i, text);
+        spy_plan(ctx, 64 << i, text, NULL);
     }
 }
 
@@ -193,7 +155,7 @@ static void cancelled_at_every_report(void **state)
         while (entries(under("home"), path) > 0)
             assert_int_equal(unlink(path), 0);
     }
-    assert_true(n > PROBLEMS * (1 + CANDIDATES)); /* one before each candidate, one before each problem */
+    assert_true(n > PROBLEMS * (1 + SPY_CANDIDATES)); /* one before each candidate, one before each problem */
     assert_int_equal(run.between, PROBLEMS);
     assert_int_equal(run.found, PROBLEMS);
     clgaze_context_free(ctx);
@@ -254,7 +216,7 @@ static void restart(clgaze_context *ctx, const char *journal)
         text_of(&r, text);
         if (strcmp(name_of(i), problem) == 0)
             assert_string_not_equal(text, candidate);
-        plan_is_right(ctx, i, text);
+        spy_plan(ctx, 64 << i, text, NULL);
     }
     read_text(journal, line);
     assert_string_equal(line, crash.kept); /* for the run after, too */
@@ -275,7 +237,7 @@ static void crashed_at_every_candidate(void **state)
         crash.journal = journal;
         crash.at = at;
         assert_ok(tune(ctx, CLGAZE_TUNE_NEW, 0, journal));
-        assert_int_equal(crash.seen, PROBLEMS * CANDIDATES); /* each was named before it ran */
+        assert_int_equal(crash.seen, PROBLEMS * SPY_CANDIDATES); /* each was named before it ran */
         if (!crash.kept[0])
             break;
         restart(ctx, journal);
@@ -298,7 +260,7 @@ static void nothing_is_left(void **state)
     assert_int_equal(run.found, 1);
     assert_false(record_of(ctx, 0, &r));
     assert_true(record_of(ctx, 1, &r));
-    plan_is_right(ctx, 0, NULL);
+    spy_plan(ctx, 64, NULL, NULL);
     clgaze_context_free(ctx);
 }
 
@@ -345,7 +307,7 @@ static clgaze_status launch_none(struct clg_run *r)
 
 static const char *one(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    return values[0] != 64 ? "the test wants one" : few(device, p, values);
+    return values[0] != 64 ? "the test wants one" : spy_fits(device, p, values);
 }
 
 /* Quick for they do nothing: at the real size, on one side, at all; and one that does not build. */
@@ -360,7 +322,7 @@ static void the_wrong_are_never_chosen(void **state)
         wrong[i] = spy;
         wrong[i].name = names[i];
         wrong[i].fits = one;
-        table[1 + i] = &wrong[i];
+        spy_table[1 + i] = &wrong[i];
     }
     wrong[0].launch = launch_some;
     wrong[1].launch = launch_half;
@@ -369,9 +331,9 @@ static void the_wrong_are_never_chosen(void **state)
     assert_ok(tune(ctx, CLGAZE_TUNE_NEW, 0, NULL));
     for (int i = 0; i < PROBLEMS; i++) {
         assert_int_equal(run.result[i].refused, 4);
-        assert_int_equal(run.result[i].tried, CANDIDATES);
+        assert_int_equal(run.result[i].tried, SPY_CANDIDATES);
         assert_memory_equal(run.result[i].best, "pool WG=", 8);
-        plan_is_right(ctx, i, run.result[i].best);
+        spy_plan(ctx, 64 << i, run.result[i].best, NULL);
     }
     assert_int_equal(heard.errors, 0); /* it is news, not a failure */
     clgaze_context_free(ctx);
@@ -397,7 +359,7 @@ static void random_store(void **state)
     ctx = spied_in(under("home"));
     assert_int_equal(heard.warned, 1);
     assert_says("the log", heard.warning, "it is not a tuning file of this version");
-    plan_is_right(ctx, 0, NULL);
+    spy_plan(ctx, 64, NULL, NULL);
     assert_ok(tune(ctx, CLGAZE_TUNE_NEW, 0, NULL));
     assert_int_equal(run.found, PROBLEMS);
     assert_false(run.saved_wrong);
@@ -418,7 +380,7 @@ static void no_place_to_save(void **state)
 
     (void)state;
     for (int i = 0; i < PROBLEMS; i++)
-        plan_is_right(ctx, i, NULL);
+        spy_plan(ctx, 64 << i, NULL, NULL);
     assert_ok(tune(ctx, CLGAZE_TUNE_NEW, 0, NULL)); /* all is compiled now: compilers write, too */
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
     signal(SIGXFSZ, SIG_IGN); /* the write says EFBIG, then */
@@ -431,7 +393,7 @@ static void no_place_to_save(void **state)
     assert_says("the log", heard.error[0], "cannot be written: the disk is full");
     assert_int_equal(run.found, PROBLEMS);
     for (int i = 0; i < PROBLEMS; i++)
-        plan_is_right(ctx, i, run.result[i].best);
+        spy_plan(ctx, 64 << i, run.result[i].best, NULL);
     clgaze_context_free(ctx);
 }
 

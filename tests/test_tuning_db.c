@@ -152,6 +152,98 @@ static void every_choice_meets_ref(void **state)
     clgaze_context_free(ctx);
 }
 
+/* ---- what nobody measured ---------------------------------------------------------- */
+
+static clgaze_status wrong_at_256(struct clg_run *r)
+{
+    struct clg_run half = *r;
+    clgaze_status st;
+
+    if (r->stage->values[0] != 256)
+        return clg_kernel_find("pool")->launch(r);
+    half.t.k_gate.buffer = NULL; /* one side of two */
+    st = clg_kernel_find("pool")->launch(&half);
+    r->last = half.last;
+    return st;
+}
+
+/* A store's line for this device: an untried choice of WG. */
+static void put_untried(clgaze_context *ctx, const char *vendor, int wg)
+{
+    char text[512];
+
+    snprintf(text, sizeof text,
+             "clgaze-tuning 1\ndevice \"any\" vendor=%s type=%s\n"
+             "pool pool \"f32 d8 b8x8 n8k\" %08llx - - untried \"by its documents\" WG=%d VEC=8\n",
+             vendor, ctx->device.cpu ? "cpu" : "gpu",
+             (unsigned long long)(clg_space_id(clg_kernel_find("pool")) & 0xffffffffu), wg);
+    assert_ok(clg_records_parse(ctx, ctx->records, text, strlen(text), CLG_FROM_LIBRARY));
+}
+
+/* It is used if it passes the self-test; else what would have been chosen without it is. */
+static void untried_is_proved(void **state)
+{
+    static const struct {
+        int wg, warned;
+        const char *kernel, *reason;
+    } rows[] = {{128, 0, "pool WG=128 VEC=8", "untried but for a self-test"},
+                {256, 1, "pool WG=64 VEC=8", "first in the table"}};
+    struct clg_kernel spied = *clg_kernel_find("pool");
+    const struct clg_kernel *const table[] = {&spied, NULL};
+    clgaze_problem p = problem(CLGAZE_F32, 2, 1, 8, 8, 8);
+
+    (void)state;
+    p.max_q = p.max_k = 64;
+    spied.launch = wrong_at_256;
+    for (size_t i = 0; i < CLG_COUNT(rows); i++) {
+        clgaze_context *ctx = tuned_in("");
+        clgaze_plan *plan = NULL;
+        char *text;
+
+        ctx->kernels = table;
+        clg_records_forget(ctx->records, CLG_FROM_LIBRARY);
+        put_untried(ctx, "generic", rows[i].wg);
+        assert_int_equal(heard.warned, 0);
+        assert_ok(clgaze_plan_create(ctx, CLGAZE_POOL, &p, &plan));
+        assert_string_equal(clgaze_plan_kernel(plan, CLGAZE_POOL), rows[i].kernel);
+        assert_says("the reason", clgaze_plan_reason(plan, CLGAZE_POOL), rows[i].reason);
+        assert_int_equal(heard.warned, rows[i].warned);
+        if (rows[i].warned)
+            assert_says("the log", heard.warning, "pool WG=256 VEC=8 was passed over|self-test|k_pooled");
+        assert_int_equal(heard.errors, 0);
+        clgaze_plan_free(plan);
+        ctx->records->at[0].origin = CLG_FROM_TUNER; /* as if to be saved: it stays what it is */
+        text = tuned_text(ctx->records);
+        assert_says("the text", text, " - - untried \"by its documents\" WG=");
+        free(text);
+        clgaze_context_free(ctx);
+    }
+}
+
+static void untried_lines(void **state)
+{
+    static const char *const bad[] = {"- - done",      "- - part",      "1.0 2.0 untried",
+                                      "- 2.0 untried", "1.0 - untried", "- -"};
+    clgaze_context *ctx = tuned_in("");
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(bad); i++) {
+        struct clg_records *all = clg_records_new(ctx);
+        char text[512];
+
+        assert_non_null(all);
+        snprintf(text, sizeof text,
+                 "clgaze-tuning 1\ndevice \"any\" vendor=amd type=gpu\n"
+                 "pool pool \"f32 d8 b8x8 n8k\" %08llx %s WG=64 VEC=8\n",
+                 (unsigned long long)(clg_space_id(clg_kernel_find("pool")) & 0xffffffffu), bad[i]);
+        assert_ok(clg_records_parse(ctx, all, text, strlen(text), CLG_FROM_FILE));
+        if (all->n)
+            fail_msg("\"%s\" is a record", bad[i]);
+        clg_records_free(ctx, all);
+    }
+    clgaze_context_free(ctx);
+}
+
 /* ---- tuning changes times alone -------------------------------------------------- */
 
 static int32_t *lists_before;
@@ -253,8 +345,8 @@ static void answers_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_line_is_a_record),
-        cmocka_unit_test(every_choice_meets_ref),
+        cmocka_unit_test(every_line_is_a_record), cmocka_unit_test(every_choice_meets_ref),
+        cmocka_unit_test(untried_is_proved),      cmocka_unit_test(untried_lines),
         cmocka_unit_test(answers_stay),
     };
 
