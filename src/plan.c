@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "misses.h"
 
 /* ---- plans ----------------------------------------------------------------- */
 
@@ -105,6 +105,7 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
         return CLGAZE_ERR_NULL;
     NEED(problem && result, CLGAZE_ERR_NULL, "%s is NULL", problem ? "plan" : "problem");
     TRY(clg_problem_check(ctx, op, problem));
+    clg_misses_note(ctx, op, problem);
     plan = clg_alloc(ctx, sizeof *plan);
     NEED(plan, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
     plan->ctx = ctx;
