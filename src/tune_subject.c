@@ -34,7 +34,8 @@ static clgaze_status list_candidates(struct subject *s)
     int room = 1;
 
     memset(&now, 0, sizeof now);
-    TRY(clg_choose(&s->ear.ctx, s->op, &s->problem, NULL, &now));
+    st = clg_choose(&s->ear.ctx, s->op, &s->problem, NULL, &now);
+    NEED(st == CLGAZE_OK, st, "%s: %s", s->name, s->ear.reason);
     for (int i = 0; ctx->kernels[i]; i++)
         if (strcmp(ctx->kernels[i]->op, clg_op_name(s->op)) == 0)
             room += clg_space_size(ctx->kernels[i]);
