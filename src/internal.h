@@ -321,6 +321,7 @@ struct clg_sizes {
     int score_heads, width;
     int list_heads;
     int first, count; /* the rows that score and select work on: all, or a slice */
+    int seen;         /* columns of the scores of these rows                     */
 };
 
 /* A call under way: kernels are enqueued one after another, each waiting for

@@ -236,6 +236,16 @@ out:
     return st;
 }
 
+/* Columns that any row of the slice sees: at least one. */
+static int columns_seen(const struct clg_sizes *n, const clgaze_problem *p)
+{
+    const int end = (n->first + n->count) * p->block_q;
+    const int last = (end < n->sq ? end : n->sq) - 1 + n->sk - n->sq;
+    const int seen = last < 0 ? 1 : last / p->block_k + 1;
+
+    return p->packed || !p->causal || seen > n->cols ? n->cols : seen;
+}
+
 /* Select, and score too where the scores are `ours`: slice by slice of the rows. */
 static clgaze_status run_slices(struct clg_run *run, bool ours)
 {
@@ -250,8 +260,9 @@ static clgaze_status run_slices(struct clg_run *run, bool ours)
     for (int64_t s = 0; s < slices; s++) {
         n->first = (int)(n->rows * s / slices);
         n->count = (int)(n->rows * (s + 1) / slices) - n->first;
+        n->seen = ours ? columns_seen(n, p) : n->cols;
         if (ours) {
-            const int64_t shape[4] = {n->batch, p->q_heads, n->count, n->cols};
+            const int64_t shape[4] = {n->batch, p->q_heads, n->count, n->seen};
 
             run->t.scores = clg_scratch(run, CLG_AT_SCORES, 0, CLGAZE_F32, 4, shape);
             TRY(run_stage(run, &plan->stage[CLGAZE_SCORE]));

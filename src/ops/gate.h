@@ -9,10 +9,10 @@
 /* One side of the gate: y = rope(x w). */
 struct clg_gate_side {
     const clgaze_tensor *x, *w, *y; /* w NULL: the side has no matrix          */
-    cl_int which;                   /* 0 queries, 1 keys                       */
-    cl_int rows, rows_seq;          /* of the shapes; most of one sequence     */
-    cl_int heads, share;            /* of y; of them that read one head of x   */
-    cl_int k, block;                /* channels of x; tokens of a row          */
+    bool keys;
+    cl_int rows, rows_seq; /* of the shapes; most of one sequence     */
+    cl_int heads, share;   /* of y; of them that read one head of x   */
+    cl_int k, block;       /* channels of x; tokens of a row          */
 };
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
