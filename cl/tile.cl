@@ -10,7 +10,7 @@
  *           at multiples of 16 bytes
  */
 #ifndef TM
-#define TM 8 /* rows a work-item */
+#define TM 4 /* rows a work-item */
 #endif
 #ifndef TN
 #define TN 8 /* columns a work-item */

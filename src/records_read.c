@@ -25,7 +25,7 @@ static bool word(struct reader *r, char *to, size_t size)
     const size_t n = quoted ? strcspn(r->at + 1, "\"") : strcspn(r->at, " ");
     const char *from = quoted ? r->at + 1 : r->at;
 
-    if ((n == 0 && !quoted) || n >= size || (quoted && from[n] != '"'))
+    if (n >= size || (quoted ? from[n] != '"' : n == 0 || memchr(from, '"', n) != NULL))
         return false;
     memcpy(to, from, n);
     to[n] = '\0';

@@ -89,6 +89,7 @@ clgaze_status clg_tuning_open(clgaze_context *ctx, const char *dir)
             clg_log(ctx, CLGAZE_LOG_WARN, st, "%s", ear.reason);
             st = CLGAZE_OK;
         }
+        NEED(st == CLGAZE_OK, st, "%s", ear.reason);
     }
 out:
     return st;

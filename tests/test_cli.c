@@ -223,6 +223,8 @@ static const struct refusal usage[] = {
     {"check", 2, "file"},
     {"check --in x y", 2, "--in"},
     {"devices x", 2, "devices"},
+    {"selftest x", 2, "selftest takes no file"},
+    {"selftest --kernel attend", 2, "selftest takes no file and no kernel"},
     {"check %Tnone.safetensors", 2, "none.safetensors|cannot be read"},
     {"attend --in %Tnone.safetensors --out %To.safetensors", 2, "none.safetensors|cannot be read"},
     {"attend --in %T --out %To.safetensors", 2, "not a regular file"},
@@ -262,11 +264,11 @@ static void test_library_refuses(void **state)
 
 static void test_no_platform(void **state)
 {
-    static const char *const commands[] = {"devices", "check %Gselect_budget.safetensors", SELECT};
+    static const char *const commands[] = {"devices", "check %Gselect_budget.safetensors", SELECT, "selftest"};
     char before[1024];
     (void)state;
     snprintf(before, sizeof before, "unset OCL_ICD_FILENAMES; OCL_ICD_VENDORS='%s'", folder);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         run(before, commands[i]);
         assert_int_equal(answer.code, 3);
         assert_says(commands[i], answer.err, "pocl-opencl-icd");

@@ -305,10 +305,10 @@ static void test_no_way_out(void **state)
     assert_null(plan);
     assert_says("the log", heard.error, "no kernel of operation attend");
     for (int i = 0; i < 2; i++) {
-        p.kernel = i ? "worse" : "bad WG=64";
+        p.kernel = i ? "worse" : "bad WG=128";
         assert_int_equal(clgaze_plan_create(ctx, CLGAZE_ATTEND, &p, &plan), CLGAZE_ERR_UNSUPPORTED);
         assert_null(plan);
-        assert_says("the log", heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=64");
+        assert_says("the log", heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=128");
         assert_says("the log", heard.error, i ? "does not compile" : "failed here before: out has");
     }
     worse.prove = false; /* an ordinary strategy: the compiler's own words, and an error */

@@ -93,9 +93,9 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
 /* ---- any device ---------------------------------------------------------- */
 
 const struct clg_param clg_attend_space[] = {
-    {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
-    {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
-    {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
+    {"WG", 128, {32, 64, 128, 256}}, /* work-items in a group */
+    {"BM", 32, {4, 8, 16, 32, 64}},  /* query rows a group    */
+    {"BN", 16, {8, 16, 32, 64}},     /* keys a tile           */
     {NULL, 0, {0}},
 };
 enum { WG, BM, BN };

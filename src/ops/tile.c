@@ -4,7 +4,7 @@
 #include "tile.h"
 
 const struct clg_param clg_tile_space[] = {
-    {"TM", 8, {4, 8}},        /* rows a work-item    */
+    {"TM", 4, {4, 8}},        /* rows a work-item    */
     {"TN", 8, {4, 8}},        /* columns a work-item */
     {"STEP", 8, {8, 16, 32}}, /* depth of a tile     */
     {NULL, 0, {0}},
