@@ -42,7 +42,11 @@ struct clg_ref clg_trial_ref(const struct trial *t)
                         .indices = d[INDICES],
                         .out = d[OUT],
                         .lse = d[LSE],
-                        .truth = d[TRUTH]};
+                        .truth = d[TRUTH],
+                        .dout = d[DOUT],
+                        .dq = d[DQ],
+                        .dk = d[DK],
+                        .dv = d[DV]};
 
     return r;
 }
