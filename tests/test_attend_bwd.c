@@ -213,7 +213,7 @@ static void widths(void **state)
 
 /* ---- laws ------------------------------------------------------------------ */
 
-enum { SQ = 45, SK = 61, HQ = 4, HK = 2, DIM = 32 };
+enum { SQ = 21, SK = 29, HQ = 4, HK = 2, DIM = 32 };
 static const struct shape law_shape = {.batch = 2, .sq = SQ, .sk = SK};
 
 static float greatest(const struct test_case *c, enum array id)
