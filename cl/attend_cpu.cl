@@ -192,15 +192,10 @@ static inline void load_queries(__global const elem *from, ulong stride, int n, 
         }
 }
 
-/* Write `n` rows of one panel of O^T, each divided by its sum of weights. */
-static inline void store_rows(const float *from, const float *m, const float *l, int n, __global elem *to,
-                              ulong stride)
+/* Write `n` rows of one panel of O^T, each times its `share`. */
+static inline void store_rows(const float *from, const float *share, int n, __global elem *to, ulong stride)
 {
     for (int r = 0; r < min(n, NR); r += 4) {
-        float share[4];
-
-        for (int e = 0; e < 4; e++)
-            share[e] = m[r + e] > 0.5f * SMALL ? 1.0f / l[r + e] : 0.0f;
         for (int x = 0; x < D; x += 4) {
             float4 a[4];
 
@@ -211,7 +206,7 @@ static inline void store_rows(const float *from, const float *m, const float *l,
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 if (r + e < n) {
-                    const float4 y = a[e] * share[e];
+                    const float4 y = a[e] * share[r + e];
 
                     STORE4(y, to, (ulong)(r + e) * stride + x);
                 }
@@ -338,9 +333,10 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
             }
         }
 
+        for (int r = 0; r < BM; r++)
+            fade[r] = m[r] > 0.5f * SMALL ? 1.0f / l[r] : 0.0f;
         for (int p = 0; p < PANELS; p++)
-            store_rows(ot + p * D * NR, m + p * NR, l + p * NR, n_q - p * NR, to + (ulong)(p * NR) * out_at.z,
-                       out_at.z);
+            store_rows(ot + p * D * NR, fade + p * NR, n_q - p * NR, to + (ulong)(p * NR) * out_at.z, out_at.z);
         for (int r = 0; LSE && r < n_q; r++)
             lse[lse_at + ((ulong)at.batch * q_heads + h) * sq + at.q0 + t0 + r] =
                 m[r] > 0.5f * SMALL ? (m[r] + log2(l[r])) * LN2 : NEG_INF;

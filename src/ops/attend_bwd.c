@@ -1,5 +1,6 @@
 /*
- * attend_bwd.c: launcher of cl/bwd.cl and of cl/attend_bwd.cl, for any device.
+ * attend_bwd.c: launcher of cl/bwd.cl and of cl/attend_bwd.cl, for any device,
+ * and cl/attend_bwd_cpu.cl; both take the same arguments.
  */
 #include "attend_bwd.h"
 
@@ -240,4 +241,24 @@ const struct clg_kernel clg_kernel_attend_bwd = {
     .define = clg_attend_define,
     .fits = fits,
     .launch = launch,
+};
+
+/* ---- CPUs ------------------------------------------------------------------ */
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    return clg_bwd_launch(run, (struct clg_cut){run->stage->values[CLG_CPU_BM], 1, 1});
+}
+
+const struct clg_kernel clg_kernel_attend_bwd_cpu = {
+    .op = "attend_bwd",
+    .name = "attend_bwd_cpu",
+    .space = clg_attend_cpu_space,
+    .sources = (const char *const[]){"common.cl", "attend_cpu.cl", "bwd.cl", "attend_bwd_cpu.cl", NULL},
+    .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_cpu", "bwd_q_cpu", NULL},
+    .options = "-cl-fast-relaxed-math",
+    .key = clg_attend_key,
+    .define = clg_attend_define,
+    .fits = clg_attend_cpu_fits,
+    .launch = launch_cpu,
 };
