@@ -270,7 +270,9 @@ enum clg_place {
     CLG_AT_MERGED, /* the same of heads that share a list */
     CLG_AT_COUNTS,
     CLG_AT_BLOCKS,
-    CLG_AT_LSE, /* truth: where the caller wants none */
+    CLG_AT_LSE,   /* truth: where the caller wants none                    */
+    CLG_AT_DELTA, /* attend_bwd: out . dout of each query token            */
+    CLG_AT_MAP,   /* attend_bwd: lists turned round, a bit a pair of blocks */
     CLG_AT_STAGE,
     CLG_PLACES
 };

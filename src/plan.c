@@ -14,7 +14,8 @@ static bool holds(clgaze_op plan, int op)
 
 static bool makes_lists(clgaze_op op, const clgaze_problem *p)
 {
-    return op == CLGAZE_ATTEND && (p->lists >= CLGAZE_LISTS_MASK || (p->lists == CLGAZE_LISTS_BLOCKS && p->validate));
+    return (op == CLGAZE_ATTEND || op == CLGAZE_ATTEND_BWD) &&
+           (p->lists >= CLGAZE_LISTS_MASK || (p->lists == CLGAZE_LISTS_BLOCKS && p->validate));
 }
 
 static clgaze_status copy_problem(const clgaze_context *ctx, const clgaze_problem *p, clgaze_problem *copy)
@@ -148,6 +149,7 @@ PLAN(select, SELECT)
 PLAN(attend, ATTEND)
 PLAN(prefill, PREFILL)
 PLAN(truth, TRUTH)
+PLAN(attend_bwd, ATTEND_BWD)
 #undef PLAN
 
 size_t clgaze_plan_workspace(const clgaze_plan *plan)

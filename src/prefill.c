@@ -22,7 +22,8 @@ enum {
     IN_ATTEND = 1u << CLGAZE_ATTEND,
     IN_PREFILL = 1u << CLGAZE_PREFILL,
     IN_TRUTH = 1u << CLGAZE_TRUTH,
-    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH
+    IN_ATTEND_BWD = 1u << CLGAZE_ATTEND_BWD,
+    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH | IN_ATTEND_BWD
 };
 
 static uint64_t times(uint64_t a, int64_t b)
@@ -63,7 +64,10 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
     case CLG_AT_BLOCKS:
         return tensor_bytes(4, batch, hl, rows, clg_list_width(p));
     case CLG_AT_LSE:
+    case CLG_AT_DELTA:
         return tensor_bytes(4, batch, p->q_heads, p->max_q, 1);
+    case CLG_AT_MAP:
+        return tensor_bytes(4, batch, hl, cols, (rows + 31) / 32);
     default:
         return 0;
     }
@@ -76,7 +80,7 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
     const int64_t q_width = clg_pools(p->q_pool) * p->head_dim, k_width = clg_pools(p->k_pool) * p->head_dim;
     const int64_t dg = clg_gate_dim(p), k_matrices = p->gate_double ? p->kv_heads : p->q_heads;
     const unsigned q_matrices = p->gate_double ? IN_GATE | IN_PREFILL : 0;
-    const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND : 0;
+    const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND | IN_ATTEND_BWD : 0;
     const struct need needs[] = {
         {"a query tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
         {"a key tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
@@ -118,6 +122,10 @@ static bool is_placed(const clgaze_plan *plan, enum clg_place place)
         return (prefill || plan->op == CLGAZE_SELECT) && clg_list_heads(&plan->problem) != plan->problem.q_heads;
     case CLG_AT_LSE:
         return plan->op == CLGAZE_TRUTH;
+    case CLG_AT_DELTA:
+        return plan->op == CLGAZE_ATTEND_BWD;
+    case CLG_AT_MAP:
+        return plan->op == CLGAZE_ATTEND_BWD && plan->problem.lists != CLGAZE_LISTS_DENSE;
     default:
         return prefill && place < CLG_AT_STAGE;
     }
@@ -281,7 +289,7 @@ static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
 
     if (plan->seqs.kernel)
         TRY(run_stage(run, &plan->seqs));
-    if (plan->lists.kernel && op == CLGAZE_ATTEND)
+    if (plan->lists.kernel)
         TRY(run_stage(run, &plan->lists));
     if (op == CLGAZE_PREFILL)
         hand_on_all(run);
@@ -339,4 +347,5 @@ RUN(select, SELECT)
 RUN(attend, ATTEND)
 RUN(prefill, PREFILL)
 RUN(truth, TRUTH)
+RUN(attend_bwd, ATTEND_BWD)
 #undef RUN

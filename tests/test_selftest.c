@@ -97,6 +97,7 @@ static void test_plain(void **state)
     p.max_q = p.max_k = 1; /* what a plan may be called with does not bound its test */
     p.max_batch = 1;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_TRUTH, CLGAZE_ATTEND_BWD);
 }
 
 static void test_narrow_packed(void **state)
@@ -113,6 +114,7 @@ static void test_narrow_packed(void **state)
     p.rope_interleaved = 1;
     p.weight_dtype = CLGAZE_F16;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_TRUTH, CLGAZE_ATTEND_BWD);
 }
 
 static void test_wide(void **state)
