@@ -104,9 +104,7 @@ static clgaze_status choose_first(struct subject *s, bool *forced)
     if (st == CLGAZE_OK)
         put_first(s, &now);
     clg_stage_free(s->ctx, &now);
-    if (st != CLGAZE_OK)
-        return clg_fail(s->ctx, st, "%s: %s", s->name, s->ear.reason);
-    *forced = refused(s, 0);
+    *forced = st == CLGAZE_OK && refused(s, 0);
     if (!*forced)
         return st;
     clg_log(s->ctx, CLGAZE_LOG_WARN, CLGAZE_OK,
