@@ -63,7 +63,10 @@ distill_row(__global float *scores, ulong scores_at, __global const float *truth
 {
     __local float all[WG];
     const int item = get_local_id(0), h = get_group_id(1), s = get_group_id(2);
-    const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
+    seq_t at = {0, 0, 0, 0, 0, 0, 0};
+
+    if (s < sequences)
+        at = seq_at(seqs + seqs_from, s, sq, sk);
     const int i = max(first - at.row0, 0) + (int)get_group_id(0), of_seq = blocks_of(at.sq, block_q);
     const bool live = s < sequences && i < min(of_seq, first + count - at.row0), taught = live && i >= of_seq / 4;
     const int see = taught ? min(visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk), cols) : 0;

@@ -103,7 +103,7 @@ static void slices(void **state)
     clgaze_context *ctx = test_context();
 
     (void)state;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < (tiny() ? 2 : 8); i++) {
         const struct shape *n = i & 1 ? &several[0] : &shapes[2];
         clgaze_problem p = gate(i >> 1 & 1);
         clgaze_plan *plan;
@@ -159,7 +159,7 @@ static void told(const clgaze_problem *p)
 {
     clgaze_plan *plan = plan_of(CLGAZE_DISTILL, p);
 
-    for (size_t i = 0; i < CLG_COUNT(shapes); i++) {
+    for (size_t i = 0; i < (tiny() ? 2 : CLG_COUNT(shapes)); i++) {
         struct test_case c;
 
         case_make(&c, CLGAZE_DISTILL, p, &shapes[i], agree, 12 + i);
@@ -229,21 +229,28 @@ static void pupil_free(struct pupil *u)
     case_free(&u->c);
 }
 
-/* An array as it is on the device now; `put`: as it shall be. */
-static float *numbers(struct pupil *u, enum array id, float *put)
+/* An array as it is on the device now. */
+static float *numbers(struct pupil *u, enum array id)
 {
     const struct placed *from = &u->x.at[id];
-    const size_t n = array_count(&u->c, id), at = from->t.offset * sizeof(float);
-    float *x = put ? put : malloc(n * sizeof *x);
+    const size_t n = array_count(&u->c, id);
+    float *x = malloc(n * sizeof *x);
 
     assert_non_null(x);
-    if (put)
-        assert_int_equal(clEnqueueWriteBuffer(test_queue(), from->mem, CL_TRUE, at, n * sizeof *x, x, 0, NULL, NULL),
-                         CL_SUCCESS);
-    else
-        assert_int_equal(clEnqueueReadBuffer(test_queue(), from->mem, CL_TRUE, at, n * sizeof *x, x, 0, NULL, NULL),
-                         CL_SUCCESS);
+    assert_int_equal(clEnqueueReadBuffer(test_queue(), from->mem, CL_TRUE, from->t.offset * sizeof *x, n * sizeof *x,
+                                         x, 0, NULL, NULL),
+                     CL_SUCCESS);
     return x;
+}
+
+/* As it shall be; the whole buffer, because oclgrind 21.10 takes what is written in part for uninitialised. */
+static void set_numbers(struct pupil *u, enum array id, const float *x)
+{
+    struct placed *to = &u->x.at[id];
+
+    memcpy(to->before + to->t.offset * sizeof *x, x, array_bytes(&u->c, id));
+    assert_int_equal(clEnqueueWriteBuffer(test_queue(), to->mem, CL_TRUE, 0, to->bytes, to->before, 0, NULL, NULL),
+                     CL_SUCCESS);
 }
 
 static void learn(struct pupil *u, int from, int to)
@@ -266,7 +273,7 @@ static void assert_same_bits(struct pupil *a, struct pupil *b)
     for (size_t i = 0; i < CLG_COUNT(ids); i++) {
         if (!a->x.at[ids[i]].mem)
             continue;
-        float *one = numbers(a, ids[i], NULL), *two = numbers(b, ids[i], NULL);
+        float *one = numbers(a, ids[i]), *two = numbers(b, ids[i]);
 
         assert_memory_equal(one, two, array_bytes(&a->c, ids[i]));
         free(one);
@@ -274,26 +281,27 @@ static void assert_same_bits(struct pupil *a, struct pupil *b)
     }
 }
 
-/* Six steps; six more times; three, saved, and three by another that was given what was saved. */
+/* Some steps; the same again; half of them, saved, and the rest by another that was given what was saved. */
 static void bits(const clgaze_problem *p)
 {
+    const int half = tiny() ? 1 : 3;
     struct pupil a, b, c;
     clgaze_plan *plan = plan_of(CLGAZE_DISTILL, p), *again = plan_of(CLGAZE_DISTILL, p);
 
     pupil_open(&a, plan, NULL, 0);
     pupil_open(&b, plan, NULL, 1);
     pupil_open(&c, again, NULL, 2);
-    learn(&a, 1, 6);
-    learn(&b, 1, 3);
+    learn(&a, 1, 2 * half);
+    learn(&b, 1, half);
     for (int i = 0; i < STATE; i++)
         if (b.at[i]) {
-            float *saved = numbers(&b, state_of[i], NULL);
+            float *saved = numbers(&b, state_of[i]);
 
-            numbers(&c, state_of[i], saved);
+            set_numbers(&c, state_of[i], saved);
             free(saved);
         }
-    learn(&b, 4, 6);
-    learn(&c, 4, 6);
+    learn(&b, half + 1, 2 * half);
+    learn(&c, half + 1, 2 * half);
     assert_same_bits(&a, &b);
     assert_same_bits(&a, &c);
     pupil_free(&a);
@@ -333,9 +341,9 @@ static void step_side(struct pupil *u, int side, int step)
     float *f[4];
     double *d[3];
 
-    f[0] = numbers(u, ids[0], NULL), f[2] = numbers(u, ids[2], NULL);
+    f[0] = numbers(u, ids[0]), f[2] = numbers(u, ids[2]);
     learn(u, step, step);
-    f[1] = numbers(u, ids[1], NULL), f[3] = numbers(u, ids[0], NULL);
+    f[1] = numbers(u, ids[1]), f[3] = numbers(u, ids[0]);
     for (int i = 0; i < 3; i++)
         d[i] = wide(f[i], i == 2 ? 2 * n : n);
     clg_ref_adamw(&o, step, (int64_t)n, d[0], d[1], d[2], d[2] + n);
@@ -359,10 +367,10 @@ static void steps_are_those_of_adamw(void **state)
     plan = plan_of(CLGAZE_DISTILL, &p);
     pupil_open(&u, plan, NULL, 0);
     learn(&u, 1, 1);
-    before = numbers(&u, A_LOSS, NULL);
-    for (int step = 2; step <= 9; step++)
+    before = numbers(&u, A_LOSS);
+    for (int step = 2; step <= (tiny() ? 3 : 9); step++)
         step_side(&u, step % 2, step);
-    after = numbers(&u, A_LOSS, NULL);
+    after = numbers(&u, A_LOSS);
     assert_true(*after < *before); /* it learns */
     free(before);
     free(after);
@@ -388,10 +396,10 @@ static void a_loss_that_is_no_number_teaches_nothing(void **state)
     pupil_open(&u, plan, spoil, 0);
     pupil_open(&fresh, plan, spoil, 0);
     learn(&u, 1, 2);
-    loss = numbers(&u, A_LOSS, NULL);
+    loss = numbers(&u, A_LOSS);
     assert_true(isnan(*loss));
     for (int i = 0; i < STATE; i++) {
-        float *one = numbers(&u, state_of[i], NULL), *two = numbers(&fresh, state_of[i], NULL);
+        float *one = numbers(&u, state_of[i]), *two = numbers(&fresh, state_of[i]);
 
         assert_memory_equal(one, two, array_bytes(&u.c, state_of[i]));
         free(one);
