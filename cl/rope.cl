@@ -30,11 +30,12 @@ static inline float2 turn(int position, float freq)
     return (float2)(cos(angle), sin(angle));
 }
 
-/* Sides 0, queries, .. sides - 1, keys.  x and y of a side may be the same tensor. */
+/* Sides 0, queries, .. sides - 1, keys.  `scale` multiplies cos and sin: a negative second turns back,
+ * which takes gradients back.  x and y of a side may be the same tensor. */
 __kernel void rope(__global const float *q, ulong q_at, __global float *q_to, ulong q_to_at, __global const float *k,
                    ulong k_at, __global float *k_to, ulong k_to_at, __global const float *inv_freq, ulong inv_freq_at,
                    __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int blocks_k,
-                   int q_heads, int k_heads, int pairs, int block_q, int block_k, int span, float scale)
+                   int q_heads, int k_heads, int pairs, int block_q, int block_k, int span, float2 scale)
 {
     const int spans = (max(q_heads, k_heads) + span - 1) / max(span, 1);
     const int c = get_global_id(0), i = get_global_id(1), z = get_global_id(2);

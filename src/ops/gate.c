@@ -48,9 +48,8 @@ clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side 
     return enqueue(run, s, groups, clg_tile_items(run->stage->values));
 }
 
-/* RoPE of the queries, and of the keys where `sides` is 2; without a matrix in between it also copies. */
-static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *q, const struct clg_gate_side *k,
-                          int sides)
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
+                            const struct clg_gate_side *k, int sides, bool back)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
@@ -60,7 +59,7 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *q, co
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
     const cl_int heads = q->heads > k->heads ? q->heads : k->heads;
     const cl_int span = run->plan->ctx->device.cpu ? heads : 4; /* a CPU saves sines, a GPU waits for memory */
-    const cl_float scale = p->rope_scale;
+    const cl_float2 scale = {{p->rope_scale, back ? -p->rope_scale : p->rope_scale}};
     const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs), spans = (size_t)((heads + span - 1) / span);
     const int blocks = sides > 1 && k->rows_seq > q->rows_seq ? k->rows_seq : q->rows_seq;
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)blocks, (size_t)sides * (size_t)sequences * spans};
@@ -90,7 +89,7 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *q, co
                                    CLG_ARG(span),
                                    CLG_ARG(scale)};
 
-    return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue(run, entry, groups, local, args, CLG_COUNT(args));
 }
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
@@ -137,7 +136,7 @@ clgaze_status clg_gate_launch(struct clg_run *run,
     if (q.w)
         TRY(multiply(run, &q));
     if (run->p->rope_pairs || !q.w || run->warming)
-        TRY(turn(run, &q, &k, run->p->rope_pairs ? 2 : 1));
+        TRY(clg_gate_turn(run, ROPE, &q, &k, run->p->rope_pairs ? 2 : 1, false));
 out:
     return st;
 }

@@ -17,6 +17,10 @@ struct clg_gate_side {
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
 
+/* RoPE by cl/rope.cl, the stage's kernel `entry`, of the queries, and of the keys where `sides` is 2: of y, or
+ * without a matrix from x to y. `back`: the transposed turn. */
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
+                            const struct clg_gate_side *k, int sides, bool back);
 /* y = x w by cl/gate.cl. */
 clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
 /* Both sides: `multiply` where there is a matrix, then RoPE. */
