@@ -65,7 +65,11 @@ int bench_open(struct bench *b, const char *pick)
     int code;
 
     memset(b, 0, sizeof *b);
-    if ((code = bench_gaze(b, clgaze_context_create(&options, &b->ctx))))
+    clgaze_status status = clgaze_context_create(&options, &b->ctx);
+
+    if (status == CLGAZE_ERR_NO_DEVICE && clgaze_device_list(NULL, 0) == 0)
+        return fail_no_device();
+    if ((code = bench_gaze(b, status)))
         return code;
     b->cl = clgaze_context_cl(b->ctx);
     b->id = clgaze_context_device(b->ctx);
@@ -159,6 +163,8 @@ int bench_fill(struct bench *b, cl_mem mem, size_t n, clgaze_dtype dtype, uint64
 }
 
 /* ---- timing ---- */
+
+volatile sig_atomic_t bench_stop;
 
 static double now(void)
 {
@@ -257,7 +263,7 @@ static int warm_up(struct bench *b, const struct step *steps, int n, double seco
 
         code = run_batch(b, steps, n, 1, ms);
         *round = now() - start;
-    } while (!code && now() - from < seconds / 10);
+    } while (!code && !bench_stop && now() - from < seconds / 10);
     return code;
 }
 
@@ -271,7 +277,8 @@ int bench_time(struct bench *b, const struct step *steps, int n, double seconds,
 
     *s = (struct samples){.steps = n};
     from = now();
-    while (!code && (s->rounds < least || (now() - from < seconds && s->rounds < MOST_ROUNDS))) {
+    while (!code && (s->rounds < 1 || (!bench_stop && s->rounds < least) ||
+                     (!bench_stop && now() - from < seconds && s->rounds < MOST_ROUNDS))) {
         int rounds = round * BATCH < slice ? BATCH : (int)(slice / round);
 
         rounds = rounds < 1 || seconds <= 0 ? 1 : rounds;

@@ -3,11 +3,13 @@
  *
  *   stats.c  medians
  *   data.c   random numbers and block lists, the same on host and device
+ *   peak.c   what the device can do at most
  *   bench.c  a device, its buffers, and the timing loop
  */
 #ifndef CLGAZE_BENCH_H
 #define CLGAZE_BENCH_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -105,6 +107,9 @@ struct samples {
     double *ms;
 };
 
+/* Set by a signal: bench_time() ends after the round that it is in. */
+extern volatile sig_atomic_t bench_stop;
+
 /* Run the steps one after another, round after round, until they have run for
  * `seconds` (and three rounds; with 0 seconds one); a warm-up comes first. */
 int bench_time(struct bench *b, const struct step *steps, int n, double seconds, struct samples *samples);
@@ -113,5 +118,13 @@ void samples_free(struct samples *samples);
 struct stats samples_stats(const struct samples *samples, int first, int last);
 /* Run one step to its end. */
 int bench_run(struct bench *b, const struct step *step);
+
+/* ---- peak.c ---- */
+
+struct peak {
+    double gflops, gbytes; /* f32 multiply-add; read and written by a copy; 0: unknown */
+};
+
+int bench_peak(struct bench *b, struct peak *peak);
 
 #endif

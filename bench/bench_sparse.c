@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fail.h"
 #include "sparse.h"
+
+enum { EXIT_STOPPED = 130 }; /* as a shell says of Ctrl-C */
 
 /* Where the results go. */
 struct outputs {
@@ -74,50 +77,125 @@ static int run_row(struct bench *b, const struct options *o, const struct data *
     return code;
 }
 
-static int run_rows(struct bench *b, const struct options *o, FILE *table, struct row *rows)
+/* One run: its rows in order; the first n have been measured or refused. */
+struct result {
+    struct peak peak;
+    struct row *rows, prefill;
+    int n, most;
+    double from, last; /* when the run began; seconds of the row before */
+};
+
+static double seconds_now(void)
 {
-    int code = 0, n = 0;
+    struct timespec t;
 
-    for (int s = 0; s < o->n_seq && !code; s++) {
-        struct data data;
-        int why = data_make(b, o, (int)o->seq[s], &data);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
-        code = why == REFUSED ? 0 : why;
-        for (int i = 0; i < o->n_block * o->n_density && !code; i++) {
-            struct row *row = &rows[n++];
+/* Is there time for a row `factor` times as long as the one before? */
+static bool in_time(const struct options *o, const struct result *r, double factor)
+{
+    return o->budget <= 0 || seconds_now() - r->from + factor * r->last < o->budget;
+}
 
-            row->seq = data.seq;
-            row->block = (int)o->block[i / o->n_density];
-            row->density = o->density[i % o->n_density];
-            if ((code = run_row(b, o, &data, why, row)))
-                break;
-            if (n == 1) /* a run that cannot begin leaves one sentence alone */
-                table_head(table, b, o);
-            table_row(table, o, row);
-        }
-        data_free(b, &data);
-    }
+static int next_row(struct bench *b, const struct options *o, const struct data *data, int why, struct result *r,
+                    int i)
+{
+    struct row *row = &r->rows[r->n];
+    double from = seconds_now();
+    int code;
+
+    row->seq = data->seq;
+    row->block = (int)o->block[i / o->n_density];
+    row->density = o->density[i % o->n_density];
+    code = run_row(b, o, data, why, row);
+    r->last = seconds_now() - from;
+    r->n += code == 0;
     return code;
+}
+
+static int run_length(struct bench *b, const struct options *o, FILE *table, int seq, struct result *r)
+{
+    struct data data;
+    int why = data_make(b, o, seq, &data), code = why == REFUSED ? 0 : why;
+
+    for (int i = 0; i < o->n_block * o->n_density && !code && !bench_stop && in_time(o, r, 1); i++) {
+        if ((code = next_row(b, o, &data, why, r, i)))
+            break;
+        if (r->n == 1) /* a run that cannot begin leaves one sentence alone */
+            page_head(table, b, o, &r->peak);
+        page_row(table, &r->rows[r->n - 1], &r->peak);
+    }
+    data_free(b, &data);
+    return code;
+}
+
+/* The stages at a middling density of the longest length that was measured;
+ * the pipeline takes a few times as long as its attention. */
+static int run_prefill(struct bench *b, const struct options *o, struct result *r)
+{
+    struct options whole = *o;
+    const struct row *last = &r->rows[r->n - 1];
+    struct data data;
+    int why, code;
+
+    whole.pipeline = true;
+    r->prefill = (struct row){.seq = last->seq, .block = last->block, .density = o->density[o->n_density / 2]};
+    why = data_make(b, &whole, last->seq, &data);
+    code = why && why != REFUSED ? why : run_row(b, &whole, &data, why, &r->prefill);
+    data_free(b, &data);
+    return code;
+}
+
+static int run_rows(struct bench *b, const struct options *o, FILE *table, struct result *r)
+{
+    int code = bench_peak(b, &r->peak);
+
+    for (int s = 0; s < o->n_seq && !code && !bench_stop && in_time(o, r, 4); s++)
+        code = run_length(b, o, table, (int)o->seq[s], r);
+    if (!code && r->n && o->pipeline)
+        r->prefill = r->rows[r->n - 1];
+    else if (!code && r->n && o->budget > 0 && !bench_stop && in_time(o, r, 2))
+        code = run_prefill(b, o, r);
+    return code;
+}
+
+static void end_page(FILE *f, const struct options *o, const struct result *r)
+{
+    if (r->prefill.seq)
+        page_stages(f, &r->prefill);
+    page_foot(f, o, r->rows, r->n);
+    if (r->n < r->most)
+        fprintf(f, "%s: %d of %d rows.\n", bench_stop ? "Interrupted" : "Time was up", r->n, r->most);
 }
 
 static int run(struct bench *b, const struct options *o, const struct outputs *out)
 {
-    int n = o->n_seq * o->n_block * o->n_density, wrong = 0, code;
-    struct row *rows = calloc((size_t)n, sizeof *rows);
+    struct result r = {.most = o->n_seq * o->n_block * o->n_density, .from = seconds_now()};
+    int wrong, code;
 
-    if (!rows)
+    if (!(r.rows = calloc((size_t)r.most, sizeof *r.rows)))
         return fail(EXIT_INPUT, "host memory ran out");
-    code = run_rows(b, o, out->table, rows);
+    code = run_rows(b, o, out->table, &r);
     if (!code)
-        table_foot(out->table, o);
+        end_page(out->table, o, &r);
     if (!code && out->json)
-        code = write_json(out->json, b, o, rows, n);
+        code = write_json(out->json, b, o, &r.peak, r.rows, r.n);
     if (!code && out->csv)
-        code = write_csv(out->csv, o, rows, n);
-    for (int i = 0; i < n; i++)
-        wrong += rows[i].state == ROW_FAILED;
-    free(rows);
-    return code ? code : wrong ? EXIT_DIFFERS : EXIT_DONE;
+        code = write_csv(out->csv, o, r.rows, r.n);
+    wrong = r.prefill.state == ROW_FAILED;
+    for (int i = 0; i < r.n; i++)
+        wrong += r.rows[i].state == ROW_FAILED;
+    free(r.rows);
+    return code ? code : wrong ? EXIT_DIFFERS : bench_stop ? EXIT_STOPPED : EXIT_DONE;
+}
+
+/* A second Ctrl-C ends the program at once. */
+static void stop(int number)
+{
+    bench_stop = 1;
+    signal(number, SIG_DFL);
 }
 
 int main(int argc, char **argv)
@@ -128,6 +206,7 @@ int main(int argc, char **argv)
     int code, late;
 
     fail_setup("bench_sparse", 0);
+    signal(SIGINT, stop);
     if ((code = options_read(argc, argv, &options)))
         return code < 0 ? EXIT_DONE : code;
     if (!(code = open_outputs(&options, &outputs)) && !(code = bench_open(&bench, options.device)) &&

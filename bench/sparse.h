@@ -5,7 +5,8 @@
  *   sparse_options.c  the command line
  *   sparse_row.c      plans, buffers and times of a row
  *   sparse_check.c    some rows of the output against a double computation
- *   sparse_report.c   table, JSON and CSV
+ *   sparse_page.c     the screen that a person reads
+ *   sparse_report.c   JSON and CSV
  */
 #ifndef CLGAZE_BENCH_SPARSE_H
 #define CLGAZE_BENCH_SPARSE_H
@@ -27,6 +28,7 @@ struct options {
     int dtype;                     /* -1: not given                          */
     bool pipeline;
     double min_time; /* seconds a row                                        */
+    double budget;   /* seconds of the whole run; 0: no limit                */
 };
 
 /* Returns 0, or -1 when help was printed, or an exit code after a sentence. */
@@ -80,13 +82,19 @@ int check_rows(struct bench *b, const struct options *o, const struct data *data
                const struct lists *lists, double *error);
 double check_tolerance(clgaze_dtype dtype);
 
+/* ---- sparse_page.c ---- */
+
+void page_head(FILE *f, const struct bench *b, const struct options *o, const struct peak *peak);
+void page_row(FILE *f, const struct row *row, const struct peak *peak);
+/* The stages of a pipeline's row as a bar. */
+void page_stages(FILE *f, const struct row *row);
+void page_foot(FILE *f, const struct options *o, const struct row *rows, int n);
+
 /* ---- sparse_report.c ---- */
 
-void table_head(FILE *f, const struct bench *b, const struct options *o);
-void table_row(FILE *f, const struct options *o, const struct row *row);
-void table_foot(FILE *f, const struct options *o);
 /* Write all rows; 0, or an exit code after a sentence. */
-int write_json(FILE *f, const struct bench *b, const struct options *o, const struct row *rows, int n);
+int write_json(FILE *f, const struct bench *b, const struct options *o, const struct peak *peak,
+               const struct row *rows, int n);
 int write_csv(FILE *f, const struct options *o, const struct row *rows, int n);
 
 #endif

@@ -168,7 +168,7 @@ static int help(void)
     printf("bench_sparse: block-sparse attention beside dense attention on this device\n\n");
     for (int i = 0; i < OPTIONS; i++)
         printf("  %-11s %s\n", table[i].name, table[i].help);
-    printf("\nExit: 0 done, 1 a row was wrong, 2 bad option or input, 3 OpenCL failed.\n");
+    printf("\nExit: 0 done, 1 a row was wrong, 2 bad option or input, 3 OpenCL failed, 130 interrupted.\n");
     return -1;
 }
 
@@ -200,6 +200,9 @@ int options_read(int argc, char **argv, struct options *o)
         if (table[at].take(argv[i], o))
             return fail(EXIT_INPUT, "%s is \"%.60s\", but must be %s", table[at].name, argv[i], table[at].must);
     }
+    /* Nothing asked but a device: a page within a minute. */
+    if (argc == 1 || (argc == 3 && o->device))
+        o->budget = 50;
     return check(o);
 }
 

@@ -1,5 +1,5 @@
 /*
- * sparse_report.c: table, JSON and CSV.
+ * sparse_report.c: JSON and CSV.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,52 +9,9 @@
 #include "fail.h"
 #include "sparse.h"
 
-/* ---- the table ---- */
-
 static const char *op_name(const struct options *o)
 {
     return o->pipeline ? "pipeline" : "attend";
-}
-
-void table_head(FILE *f, const struct bench *b, const struct options *o)
-{
-    fprintf(f, "bench_sparse %s on %s (%s), driver %s\n", clgaze_version(), b->name, b->platform, b->driver);
-    fprintf(f, "%s, %s, %d query heads on %d key-value head%s, D %d, causal\n", op_name(o),
-            clgaze_dtype_name((clgaze_dtype)o->dtype), o->heads, o->kv_heads, o->kv_heads > 1 ? "s" : "",
-            o->head_dim);
-    fprintf(f, "%s\n\n",
-            o->pipeline ? "q, k, v and the gate's weights are random; rule ratio with the density as its value"
-                        : "q, k and v are random; lists at random for each head and row, the diagonal kept");
-    fprintf(f, "%8s %5s %7s %6s %10s %9s %10s %8s %8s", "seq", "block", "density", "kept", "ms", "GFLOP/s",
-            "dense ms", "speed-up", "of ideal");
-    for (int i = 0; i < STAGES && o->pipeline; i++)
-        fprintf(f, " %8s", stage_names[i]);
-    fprintf(f, "  %s\n", "kernel");
-    fflush(f);
-}
-
-void table_row(FILE *f, const struct options *o, const struct row *r)
-{
-    fprintf(f, "%8d %5d %7g ", r->seq, r->block, r->density);
-    if (r->state != ROW_DONE) {
-        fprintf(f, "%s: %s\n", r->state == ROW_FAILED ? "FAILED" : "left out", r->note);
-        return;
-    }
-    fprintf(f, "%6.3f %10.3f %9.1f %10.3f %7.2fx %7.0f%%", r->kept, r->ms.median, r->gflops, r->dense.median,
-            r->speedup, 100 * r->ideal);
-    for (int i = 0; i < STAGES && o->pipeline; i++)
-        fprintf(f, " %8.3f", r->stage[i]);
-    fprintf(f, "  %s\n", r->kernel);
-    fflush(f);
-}
-
-void table_foot(FILE *f, const struct options *o)
-{
-    fprintf(f, "\nTimes are medians on the device, dense and sparse in turn, for at least %g s a row%s.\n",
-            o->min_time, o->pipeline ? "; those of the stages are ms" : "");
-    fprintf(f,
-            "kept: the share of the visible blocks in the lists; of ideal: 100%% would be 1/kept times as quick as "
-            "dense.\n");
 }
 
 /* ---- JSON ---- */
@@ -142,13 +99,16 @@ static cJSON *row_json(const struct options *o, const struct row *r)
     return json;
 }
 
-int write_json(FILE *f, const struct bench *b, const struct options *o, const struct row *rows, int n)
+int write_json(FILE *f, const struct bench *b, const struct options *o, const struct peak *peak,
+               const struct row *rows, int n)
 {
     cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray();
     char *text;
 
     cJSON_AddStringToObject(json, "clgaze", clgaze_version());
     cJSON_AddItemToObject(json, "device", device_json(b));
+    cJSON_AddNumberToObject(json, "peak_gflops", peak->gflops);
+    cJSON_AddNumberToObject(json, "copy_gbytes", peak->gbytes);
     for (int i = 0; i < n; i++)
         cJSON_AddItemToArray(list, row_json(o, &rows[i]));
     cJSON_AddItemToObject(json, "rows", list);

@@ -437,6 +437,52 @@ static void bad_kernels_and_devices(void **state)
     assert_non_null(strstr(r.out, "\"attend "));
 }
 
+/* Every line of the page fits a terminal of 40 columns, and no colour goes to a file. */
+static void page_fits_40_columns(void **state)
+{
+    static struct outcome r;
+
+    (void)state;
+    assert_int_equal(setenv("COLUMNS", "40", 1), 0);
+    run_bench("--seq 64 --heads 4 --head-dim 16 --block 16 --density .3 --min-time 0 --dtype f32 --op pipeline", &r);
+    unsetenv("COLUMNS");
+    assert_int_equal(r.code, 0);
+    assert_null(strchr(r.out, '\033'));
+    assert_non_null(strstr(r.out, "At density 0.3"));
+    assert_non_null(strstr(r.out, "]\n  P pool")); /* the bar of stages */
+    for (char *line = strtok(r.out, "\n"); line; line = strtok(NULL, "\n")) {
+        if (strlen(line) > 40)
+            print_error("%s\n", line);
+        assert_true(strlen(line) <= 40);
+    }
+}
+
+/* What was measured before Ctrl-C is shown; without it this run would take 20 minutes. */
+static void interrupted_run_shows_its_rows(void **state)
+{
+    static struct outcome r;
+    const char *path = getenv("CLGAZE_BENCH_SPARSE");
+    char command[1024];
+    FILE *f;
+    int status;
+
+    (void)state;
+    path = path ? path : CLGAZE_BENCH_SPARSE_PATH;
+    if (access(path, X_OK) != 0)
+        skip();
+    snprintf(command, sizeof command,
+             "timeout --preserve-status -s INT 8 '%s' --seq 64,100 --heads 4 --kv-heads 2 --head-dim 16 --block 16 "
+             "--density 1 --min-time 600 --dtype f32",
+             path);
+    f = popen(command, "r"); /* NOLINT: the command is ours */
+    assert_non_null(f);
+    read_whole(f, r.out, sizeof r.out);
+    status = pclose(f);
+    assert_int_equal(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 130);
+    assert_non_null(strstr(r.out, "Interrupted: 1 of 2 rows."));
+    assert_non_null(strstr(r.out, "speed-up"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +492,7 @@ int main(void)
         cmocka_unit_test(json_is_one_value),      cmocka_unit_test(csv_has_the_same_numbers),
         cmocka_unit_test(table_shows_every_row),  cmocka_unit_test(too_large_rows_are_left_out),
         cmocka_unit_test(bad_options_exit_2),     cmocka_unit_test(bad_kernels_and_devices),
+        cmocka_unit_test(page_fits_40_columns),   cmocka_unit_test(interrupted_run_shows_its_rows),
     };
 
     return TEST_MAIN(tests);
