@@ -206,5 +206,6 @@ void page_foot(FILE *f, const struct options *o, const struct row *rows, int n)
     }
     say(f, "Times are medians on the device, dense and sparse in turn, for at least %g s a row.", o->min_time);
     say(f, "of ideal: 100%% would be 1/kept times as quick as dense, where kept is the share of the visible blocks "
-           "in the lists; of peak: against f32 multiply-add, so matrix units may pass 100%%.");
+           "in the lists; of peak: against our own f32 multiply-add loop; above 100%% that loop falls short of the "
+           "device, or matrix units were used.");
 }
