@@ -5,12 +5,12 @@
  * Idea      a work-item a row, as rows are short; the sum that the maximum is
  *           divided by is left to select, which works on shares of the row
  * Grid      (rows, list heads, batch) items, groups of 1
- * Edges     a block that no head sees stays -inf; NaN weighs 0
+ * Edges     `scores` has `pitch` rows a head; a block that no head sees stays -inf; NaN weighs 0
  */
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void merge(__global const float *scores, ulong scores_at,
                                                                    __global float *merged, ulong merged_at,
                                                                    int batches, int rows, int cols, int heads,
-                                                                   int share)
+                                                                   int share, int pitch)
 {
     const int i = get_global_id(0), h = get_global_id(1), b = get_global_id(2);
 
@@ -21,7 +21,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void merge(__global cons
             merged[to + j] = NEG_INF;
         for (int e = 0; e < share; e++) {
             __global const float *x =
-                scores + scores_at + (((ulong)b * heads * share + h * share + e) * rows + i) * cols;
+                scores + scores_at + (((ulong)b * heads * share + h * share + e) * pitch + i) * cols;
             uint most = 0;
             ulong total = 0;
             float high, each;

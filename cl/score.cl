@@ -4,7 +4,8 @@
  * Idea      64 query blocks x 64 key blocks a work-group, see tile.cl
  * Grid      (tiles of key blocks, tiles of query blocks, heads * sequences) groups of WG
  * Assumes   DG % STEP == 0
- * Edges     every element of a sequence's rows is written, also beyond its own
+ * Edges     `scores` holds `count` rows of blocks from `first` on; every element
+ *           of a sequence's rows among them is written, also beyond its own
  *           key blocks; a tile that no row sees reads nothing
  */
 #ifndef DG
@@ -18,14 +19,16 @@
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, __global float *scores,
       ulong scores_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows,
-      int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale)
+      int blocks_k, int cols, int heads, int share, int block_q, int block_k, float scale, int first, int count)
 {
     __local float a[2 * STEP * PITCH] __attribute__((aligned(16))), b[2 * STEP * PITCH] __attribute__((aligned(16)));
-    const int j0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE;
+    const int j0 = get_group_id(0) * TILE;
     const int h = get_group_id(2) % max(heads, 1), s = get_group_id(2) / max(heads, 1);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
-    const int n = live ? (at.sq + block_q - 1) / block_q : 0, k_heads = heads / max(share, 1);
+    const int i0 = max(first - at.row0, 0) + (int)get_group_id(1) * TILE;
+    const int n = live ? min((at.sq + block_q - 1) / block_q, first + count - at.row0) : 0;
+    const int k_heads = heads / max(share, 1);
     const int most = n > 0 ? visible_blocks(CAUSAL, min(i0 + TILE, n) - 1, block_q, block_k, at.sq, at.sk) : 0;
     const int steps = i0 < n && j0 < most ? DG / STEP : 0;
     __global const float *from_q = q + q_at + ((ulong)(at.batch * rows + at.row0) * heads + h) * DG;
@@ -63,9 +66,10 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
 #pragma unroll
     for (int r = 0; r < TM; r++) {
         const int i = i0 + sum_row(r), see = i < n ? visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk) : 0;
-        __global float *to = scores + scores_at + ((ulong)(at.batch * heads + h) * rows + at.row0 + i) * cols;
+        __global float *to =
+            scores + scores_at + ((ulong)(at.batch * heads + h) * count + (at.row0 + i - first)) * cols;
 
-        if (i < n && at.row0 + i < rows) {
+        if (i < n) {
 #pragma unroll
             for (int c = 0; c < TN / 4; c++) {
                 const float4 x = sum[r * (TN / 4) + c] * scale;

@@ -5,8 +5,9 @@
  *           stay in vectors along the channels until the end
  * Grid      (ceil(rows / RM) * ceil(cols / CN), heads, sequences), groups of WG
  * Assumes   DG % 8 == 0
- * Edges     every element of a sequence's rows is written, also beyond its
- *           own key blocks
+ * Edges     `scores` holds `count` rows of blocks from `first` on; every element
+ *           of a sequence's rows among them is written, also beyond its own
+ *           key blocks
  */
 #ifndef DG
 #define DG 64
@@ -43,16 +44,17 @@ static inline float sum4(float4 x)
 __kernel void score_cpu(__global const float *q, ulong q_at, __global const float *k, ulong k_at,
                         __global float *scores, ulong scores_at, __global const int *seqs, ulong seqs_from,
                         int sequences, int sq, int sk, int rows, int blocks_k, int cols, int heads, int share,
-                        int block_q, int block_k, float scale)
+                        int block_q, int block_k, float scale, int first, int count)
 {
     const int tiles = max((cols + CN - 1) / CN, 1);
     const int item = get_global_id(0), tile_row = item / tiles;
-    const int i0 = tile_row * RM, j0 = (item - tile_row * tiles) * CN;
+    const int j0 = (item - tile_row * tiles) * CN;
     const int h = get_global_id(1), s = get_global_id(2);
 
     if (s < sequences && j0 < cols) {
         const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-        const int n = (at.sq + block_q - 1) / block_q;
+        const int i0 = max(first - at.row0, 0) + tile_row * RM;
+        const int n = min((at.sq + block_q - 1) / block_q, first + count - at.row0);
         const int k_heads = heads / max(share, 1);
 
         if (i0 < n) {
@@ -90,10 +92,10 @@ __kernel void score_cpu(__global const float *q, ulong q_at, __global const floa
                     }
                 }
             }
-            for (int r = 0; r < RM && i0 + r < n && at.row0 + i0 + r < rows; r++)
+            for (int r = 0; r < RM && i0 + r < n; r++)
                 for (int c = 0; c < CN && j0 + c < cols; c++)
-                    scores[scores_at + (((ulong)at.batch * heads + h) * rows + at.row0 + i0 + r) * cols + j0 + c] =
-                        j0 + c < see[r] ? SUM(sum[r][c]) * scale : NEG_INF;
+                    scores[scores_at + (((ulong)at.batch * heads + h) * count + (at.row0 + i0 + r - first)) * cols +
+                           j0 + c] = j0 + c < see[r] ? SUM(sum[r][c]) * scale : NEG_INF;
         }
     }
 }

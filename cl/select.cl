@@ -215,16 +215,18 @@ select_rows(__global const float *scores, ulong scores_at, __global const int *l
             int limit_last, __global int *counts, ulong counts_at, __global int *blocks, ulong blocks_at,
             __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int cols, int heads,
             int width, int block_q, int block_k, int sink, int local_n, int last_rows, int min_k, int max_k,
-            int merged)
+            int merged, int first, int count, int pitch)
 {
     __local board_t b;
-    const int i = get_group_id(0), h = get_group_id(1), s = get_group_id(2), l = get_local_id(0);
+    const int h = get_group_id(1), s = get_group_id(2), l = get_local_id(0);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
+    const int i = max(first - at.row0, 0) + (int)get_group_id(0);
     const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
     const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
-    const int live = s < sequences && i < nq && at.row0 + i < rows, dense = live && i >= nq - last_rows;
+    const int live = s < sequences && i < nq && at.row0 + i < first + count, dense = live && i >= nq - last_rows;
     const ulong row = live ? ((ulong)at.batch * heads + h) * rows + at.row0 + i : 0;
-    __global const float *x = scores + scores_at + row * cols;
+    __global const float *x =
+        scores + scores_at + (live ? ((ulong)at.batch * heads + h) * pitch + (at.row0 + i - first) : 0) * cols;
     __global int *list = blocks + blocks_at + row * width;
     const int limit = live ? limits[h * limit_stride + min(nk, limit_last)] : 1;
     int n, k = limit, kept, lift, stretch, from, to;

@@ -164,14 +164,16 @@ __attribute__((reqd_work_group_size(WARPS * 32, 1, 1))) __kernel void
 select_nv(__global const float *scores, ulong scores_at, __global const int *limits, int limit_stride, int limit_last,
           __global int *counts, ulong counts_at, __global int *blocks, ulong blocks_at, __global const int *seqs,
           ulong seqs_from, int sequences, int sq, int sk, int rows, int cols, int heads, int width, int block_q,
-          int block_k, int sink, int local_n, int last_rows, int min_k, int max_k, int merged)
+          int block_k, int sink, int local_n, int last_rows, int min_k, int max_k, int merged, int first, int count,
+          int pitch)
 {
-    const int i = (int)get_group_id(0) * WARPS + (int)get_local_id(0) / 32, h = get_group_id(1), s = get_group_id(2);
+    const int h = get_group_id(1), s = get_group_id(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
+    const int i = max(first - at.row0, 0) + (int)get_group_id(0) * WARPS + (int)get_local_id(0) / 32;
     const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
     const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
 
-    if (s < sequences && i < nq && at.row0 + i < rows) {
+    if (s < sequences && i < nq && at.row0 + i < first + count) {
         const ulong place = ((ulong)at.batch * heads + h) * rows + at.row0 + i;
         __global int *list = blocks + blocks_at + place * width;
         row_t own, *row = &own;
@@ -179,7 +181,8 @@ select_nv(__global const float *scores, ulong scores_at, __global const int *lim
         int kept = 0, n;
 
         own.lane = get_local_id(0) % 32;
-        n = read_row(scores + scores_at + place * cols, cols, row);
+        n = read_row(scores + scores_at + (((ulong)at.batch * heads + h) * pitch + (at.row0 + i - first)) * cols,
+                     cols, row);
         f.sink_end = f.local_at = 0;
         f.visible = n > 0 ? count_from(row, 1, f, 0) : 0;
         f.sink_end = min(sink, n);

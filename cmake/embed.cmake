@@ -3,8 +3,13 @@
 #
 #   cmake -D LIST=embed_files.cmake -D OUT=clg_sources.c -P embed.cmake
 #
-# LIST sets `files`.  The result defines clg_sources[] of src/internal.h.
+# LIST sets `files`.  The result defines clg_sources[] of src/internal.h, or with
+# -D TABLE=x -D HEADER=x.h the table x that x.h declares.
 include(${LIST})
+if(NOT DEFINED TABLE)
+    set(TABLE clg_sources)
+    set(HEADER internal.h)
+endif()
 
 set(arrays "")
 set(table "")
@@ -23,6 +28,6 @@ foreach(file IN LISTS files)
 endforeach()
 
 file(WRITE ${OUT}.new
-     "/* Made from cl/ by cmake/embed.cmake. */\n#include \"internal.h\"\n\n${arrays}"
-     "const struct clg_source clg_sources[] = {\n${table}    {NULL, NULL, 0},\n};\n")
+     "/* Made by cmake/embed.cmake. */\n#include \"${HEADER}\"\n\n${arrays}"
+     "const struct clg_source ${TABLE}[] = {\n${table}    {NULL, NULL, 0},\n};\n")
 file(RENAME ${OUT}.new ${OUT})

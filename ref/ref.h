@@ -29,6 +29,7 @@ struct clg_ref {
     const uint8_t *mask;
     const int32_t *indptr, *indices;
     float *out, *lse;
+    float *truth;
 };
 
 /* One sequence: where its tokens and blocks begin, and how many there are. */
@@ -52,6 +53,24 @@ void clg_ref_gate(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_score(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_select(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_attend(const clgaze_problem *p, struct clg_ref *t);
+void clg_ref_truth(const clgaze_problem *p, struct clg_ref *t); /* v NULL: truth and lse alone */
+
+/* Doubles, so that finite differences of the loss mean something; w_q and dw_q of
+ * the double form only. */
+struct clg_ref_distill {
+    const float *truth; /* [B, Hq, nq, nk], as scores */
+    const double *w_k, *w_q;
+    double *dw_k, *dw_q;
+};
+struct clg_ref_adamw {
+    double lr, beta1, beta2, eps, weight_decay;
+};
+
+/* The loss, from q_pooled, k_pooled, truth and weights, and its gradients; NaN: no memory. */
+double clg_ref_distill(const clgaze_problem *p, const struct clg_ref *t, const struct clg_ref_distill *d);
+/* Change n weights and their moments; steps count from 1. */
+void clg_ref_adamw(const struct clg_ref_adamw *o, int step, int64_t n, double *w, const double *dw, double *m,
+                   double *v);
 
 /* The number of blocks that TOP_K, RATIO and BUDGET choose in a row of a
  * sequence of nk key blocks, before min_k, max_k_blocks and visibility. */

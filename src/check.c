@@ -236,6 +236,7 @@ static void read_sizes(const struct check *c, struct clg_sizes *n, const clgaze_
     n->batch = v[B] ? (int)v[B] : 1;
     n->sequences = p->packed ? (int)v[S1] - 1 : n->batch;
     n->rows = v[NQ] ? (int)v[NQ] : clg_max_rows(p);
+    n->count = n->rows;
     n->cols = (int)v[NK];
     n->blocks_k = v[NB] ? (int)v[NB] : clg_max_blocks_k(p);
     n->sq = v[SQ] ? (int)v[SQ] : n->rows * p->block_q;

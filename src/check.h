@@ -50,7 +50,7 @@ struct field {
 // clang-format off
 enum {
     Q, K, V, Q_GATE, K_GATE, INV_FREQ, W_K, W_Q, Q_POOLED, K_POOLED, Q_GATED, K_GATED, SCORES, COUNTS, BLOCKS,
-    MASK, INDPTR, INDICES, CU_Q, CU_K, OUT, LSE, FIELDS
+    MASK, INDPTR, INDICES, CU_Q, CU_K, OUT, LSE, TRUTH, DOUT, DQ, DK, DV, FIELDS
 };
 // clang-format on
 extern const struct field clg_fields[FIELDS];

@@ -11,7 +11,8 @@
 
 const char *clg_op_name(clgaze_op op)
 {
-    static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+    static const char *const names[] = {"pool",    "gate",  "score",   "select",    "attend",
+                                        "prefill", "truth", "distill", "attend_bwd"};
 
     return (size_t)op < CLG_COUNT(names) ? names[op] : "?";
 }
@@ -74,15 +75,14 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
 }
 
 /* Keep what was decided, in words too. */
-static clgaze_status decide(clgaze_context *ctx, const clgaze_problem *p, const struct clg_kernel *kernel,
-                            const char *reason, struct clg_stage *stage)
+static clgaze_status decide(clgaze_context *ctx, const struct clg_kernel *kernel, const char *reason,
+                            struct clg_stage *stage)
 {
     clgaze_status st = CLGAZE_OK;
     char buffer[256];
     struct clg_text text = {buffer, sizeof buffer, 0};
 
     stage->kernel = kernel;
-    stage->workspace = kernel->workspace ? kernel->workspace(p, stage->values) : 0;
     clg_space_print(kernel, stage->values, &text);
     stage->name = clg_copy_text(ctx, buffer);
     stage->reason = clg_copy_text(ctx, reason);
@@ -106,7 +106,7 @@ static clgaze_status forced(clgaze_context *ctx, const clgaze_problem *p, const 
     else
         why = kernel->fits ? kernel->fits(&ctx->device, p, stage->values) : NULL;
     NEED(!why, CLGAZE_ERR_UNSUPPORTED, "problem.kernel \"%s\" cannot serve here: %s", p->kernel, why);
-    TRY(decide(ctx, p, kernel, "forced by problem.kernel", stage));
+    TRY(decide(ctx, kernel, "forced by problem.kernel", stage));
 out:
     return st;
 }
@@ -127,7 +127,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
         return forced(ctx, p, wanted, stage);
     known = after ? NULL : recorded(ctx, name, p, stage->values, &how);
     if (known)
-        return decide(ctx, p, known, how, stage);
+        return decide(ctx, known, how, stage);
     for (int i = 0; ctx->kernels[i]; i++) {
         const struct clg_kernel *kernel = ctx->kernels[i];
         const char *why;
@@ -139,7 +139,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
         clg_space_default(kernel, stage->values);
         why = clg_nearest(&ctx->device, kernel, p, stage->values);
         if (!why)
-            return decide(ctx, p, kernel,
+            return decide(ctx, kernel,
                           after ? "the next in the table that fits this device"
                                 : "the first in the table that fits this device",
                           stage);

@@ -31,6 +31,11 @@ const struct field clg_fields[FIELDS] = {
     FIELD(cu_seqlens_k, T_I32, false, S1, NONE, NONE, NONE),
     FIELD(out, T_DATA, true, B, SQ, HQ, CH),
     FIELD(lse, T_F32, false, B, HQ, SQ, NONE),
+    FIELD(truth, T_F32, false, B, HQ, NQ, NK),
+    FIELD(dout, T_DATA, true, B, SQ, HQ, CH),
+    FIELD(dq, T_DATA, true, B, SQ, HQ, CH),
+    FIELD(dk, T_DATA, true, B, SK, HK, CH),
+    FIELD(dv, T_DATA, true, B, SK, HK, CH),
 };
 // clang-format on
 
@@ -51,13 +56,14 @@ bool clg_field_given(const struct check *c, int f)
  *     it is there  e output if problem.lse       l its shape is read if it is there */
 // clang-format off
 static const char *const roles[] = {
-    /*                   qkv QK f Ww pP gG scb mix Uu ol */
-    [CLGAZE_POOL]    = "... ii . .. oo .. ... ... cc ..",
-    [CLGAZE_GATE]    = "ll. ll f id ii oo ... ... cc ..",
-    [CLGAZE_SCORE]   = "ll. ll . .. .. ii o.. ... cc ..",
-    [CLGAZE_SELECT]  = "ll. ll . .. .. .. ioo ... cc ..",
-    [CLGAZE_ATTEND]  = "iii .. . .. .. .. .bb mrr cc oe",
-    [CLGAZE_PREFILL] = "iii ii f id ?? ?? ??? ... cc oe",
+    /*                   qkv QK f Ww pP gG scb mix Uu ol t d dqkv */
+    [CLGAZE_POOL]    = "... ii . .. oo .. ... ... cc .. . . ...",
+    [CLGAZE_GATE]    = "ll. ll f id ii oo ... ... cc .. . . ...",
+    [CLGAZE_SCORE]   = "ll. ll . .. .. ii o.. ... cc .. . . ...",
+    [CLGAZE_SELECT]  = "ll. ll . .. .. .. ioo ... cc .. . . ...",
+    [CLGAZE_ATTEND]  = "iii .. . .. .. .. .bb mrr cc oe . . ...",
+    [CLGAZE_PREFILL] = "iii ii f id ?? ?? ??? ... cc oe . . ...",
+    [CLGAZE_TRUTH]   = "iii .. . .. .. .. ... ... cc o? o . ...",
 };
 // clang-format on
 
@@ -107,6 +113,8 @@ void clg_fields_roles(struct check *c, clgaze_op op)
         if (q_side && !k_side)
             c->role[K_GATE] = c->role[K_POOLED] = UNUSED;
     }
+    if (op == CLGAZE_TRUTH && clg_field_given(c, TRUTH) && !clg_field_given(c, V) && !clg_field_given(c, OUT))
+        c->role[V] = c->role[OUT] = UNUSED; /* the map alone is fine */
 }
 
 void clg_fields_dims(struct check *c, clgaze_op op)

@@ -17,6 +17,9 @@
 
 #define CLG_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define CLG_OPS          5 /* pool .. attend; prefill is made of them */
+#define CLG_STAGES       (CLGAZE_ATTEND_BWD + 1)
+/* Most workspace of scores and merged rows, unless one row of blocks of all heads needs more. */
+#define CLG_SLICE_BYTES  ((size_t)64 << 20)
 
 /* ---- status.c ---------------------------------------------------------- */
 
@@ -97,6 +100,7 @@ struct clgaze_context {
     struct clg_store *store;
     struct clg_records *records;             /* what is known to be quick; records.h      */
     const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
+    size_t slice_bytes;                      /* CLG_SLICE_BYTES, or a test's             */
 };
 
 /* A context whose errors are news, not failures: it passes them on as debug
@@ -142,9 +146,7 @@ struct clg_kernel {
     void (*define)(const clgaze_problem *p, const int *values, struct clg_text *text);
     /* NULL, or why this device cannot run the problem with these values. */
     const char *(*fits)(const struct clg_device *device, const clgaze_problem *p, const int *values);
-    /* Bytes of workspace at the plan's maximum; NULL: what prepare() left in stage->workspace. */
-    size_t (*workspace)(const clgaze_problem *p, const int *values);
-    /* Make what the stage keeps beside its kernels; NULL: nothing. */
+    /* Make what the stage keeps beside its kernels, and set stage->workspace; NULL: nothing. */
     clgaze_status (*prepare)(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage);
     /* Enqueue. */
     clgaze_status (*launch)(struct clg_run *run);
@@ -258,9 +260,11 @@ enum clg_place {
     CLG_AT_K_POOLED,
     CLG_AT_Q_GATED,
     CLG_AT_K_GATED,
-    CLG_AT_SCORES,
+    CLG_AT_SCORES, /* of a slice of the rows */
+    CLG_AT_MERGED, /* the same of heads that share a list */
     CLG_AT_COUNTS,
     CLG_AT_BLOCKS,
+    CLG_AT_LSE, /* truth: where the caller wants none */
     CLG_AT_STAGE,
     CLG_PLACES
 };
@@ -268,11 +272,12 @@ enum clg_place {
 struct clgaze_plan {
     clgaze_context *ctx;
     clgaze_op op;
-    clgaze_problem problem; /* a copy that owns values and kernel         */
-    struct clg_stage stage[CLG_OPS];
-    struct clg_stage seqs, lists; /* helpers: sequence table, mask and CSR      */
-    size_t at[CLG_PLACES];        /* bytes: what lies where in the workspace    */
+    clgaze_problem problem;             /* a copy that owns values and kernel         */
+    struct clg_stage stage[CLG_STAGES]; /* by operation; prefill's own is empty */
+    struct clg_stage seqs, lists;       /* helpers: sequence table, mask and CSR      */
+    size_t at[CLG_PLACES];              /* bytes: what lies where in the workspace    */
     size_t workspace;
+    int slice; /* rows of blocks that are scored and selected at a time, at the maximum */
 };
 
 /* The compiler's options: of the device, the kernel, the problem and the values. */
@@ -315,6 +320,7 @@ struct clg_sizes {
     int blocks_k, blocks_k_seq; /* nk of k_pooled; most key blocks of one sequence */
     int score_heads, width;
     int list_heads;
+    int first, count; /* the rows that score and select work on: all, or a slice */
 };
 
 /* A call under way: kernels are enqueued one after another, each waiting for
@@ -353,6 +359,8 @@ cl_ulong4 clg_at(const clgaze_tensor *t);
 clgaze_tensor clg_scratch(const struct clg_run *run, enum clg_place place, size_t bytes, clgaze_dtype dtype, int rank,
                           const int64_t *shape);
 cl_ulong clg_seqs_from(const struct clg_run *run);
+/* Most rows of the slice in one sequence. */
+int clg_slice_rows_seq(const struct clg_sizes *n);
 #define CLG_ALIGN(bytes) (((bytes) + 255u) & ~(size_t)255u)
 
 /* ---- check.c -------------------------------------------------------------- */

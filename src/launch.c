@@ -64,6 +64,11 @@ clgaze_tensor clg_scratch(const struct clg_run *run, enum clg_place place, size_
     return clgaze_tensor_compact(run->workspace, at / clgaze_dtype_size(dtype), dtype, rank, shape);
 }
 
+int clg_slice_rows_seq(const struct clg_sizes *n)
+{
+    return n->rows_seq < n->count ? n->rows_seq : n->count;
+}
+
 /* Ints into the workspace at which the table of packed sequences begins. */
 cl_ulong clg_seqs_from(const struct clg_run *run)
 {

@@ -9,7 +9,7 @@
 
 static bool holds(clgaze_op plan, int op)
 {
-    return plan == CLGAZE_PREFILL || (int)plan == op;
+    return plan == CLGAZE_PREFILL ? op < CLG_OPS : (int)plan == op;
 }
 
 static bool makes_lists(clgaze_op op, const clgaze_problem *p)
@@ -51,7 +51,7 @@ static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
         plan->seqs.kernel = &clg_kernel_seqs;
     if (makes_lists(plan->op, p))
         plan->lists.kernel = &clg_kernel_lists;
-    for (int op = 0; op < CLG_OPS; op++) {
+    for (int op = 0; op < CLG_STAGES; op++) {
         if (holds(plan->op, op))
             TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, &plan->stage[op]));
     }
@@ -68,7 +68,7 @@ static clgaze_status warm_stages(clgaze_plan *plan)
         TRY(clg_stage_warm(plan, &plan->seqs));
     if (plan->lists.kernel)
         TRY(clg_stage_warm(plan, &plan->lists));
-    for (int op = 0; op < CLG_OPS; op++)
+    for (int op = 0; op < CLG_STAGES; op++)
         if (plan->stage[op].kernel)
             TRY(clg_stage_warm(plan, &plan->stage[op]));
 out:
@@ -84,7 +84,7 @@ static clgaze_status build_stages(clgaze_context *ctx, clgaze_plan *plan)
         TRY(clg_stage_build(ctx, p, &plan->seqs));
     if (plan->lists.kernel)
         TRY(clg_stage_build(ctx, p, &plan->lists));
-    for (int op = 0; op < CLG_OPS; op++)
+    for (int op = 0; op < CLG_STAGES; op++)
         if (plan->stage[op].kernel)
             TRY(clg_stage_open(ctx, (clgaze_op)op, p, &plan->stage[op]));
     TRY(clg_place_workspace(ctx, plan)); /* again: a stage may need more, or be of another strategy */
@@ -126,7 +126,7 @@ void clgaze_plan_free(clgaze_plan *plan)
     if (!plan)
         return;
     ctx = plan->ctx;
-    for (int op = 0; op < CLG_OPS; op++)
+    for (int op = 0; op < CLG_STAGES; op++)
         clg_stage_free(ctx, &plan->stage[op]);
     clg_stage_free(ctx, &plan->seqs);
     clg_stage_free(ctx, &plan->lists);
@@ -146,6 +146,7 @@ PLAN(score, SCORE)
 PLAN(select, SELECT)
 PLAN(attend, ATTEND)
 PLAN(prefill, PREFILL)
+PLAN(truth, TRUTH)
 #undef PLAN
 
 size_t clgaze_plan_workspace(const clgaze_plan *plan)
@@ -160,7 +161,7 @@ int32_t clgaze_plan_width(const clgaze_plan *plan)
 
 static const struct clg_stage *stage_of(const clgaze_plan *plan, clgaze_op op)
 {
-    return plan && op >= CLGAZE_POOL && op <= CLGAZE_ATTEND ? &plan->stage[op] : NULL;
+    return plan && (int)op >= 0 && (int)op < CLG_STAGES ? &plan->stage[op] : NULL;
 }
 
 const char *clgaze_plan_kernel(const clgaze_plan *plan, clgaze_op op)
@@ -200,7 +201,7 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
     st = clg_problem_check(&ear.ctx, op, problem);
     if (st == CLGAZE_OK)
         st = choose_stages(&ear.ctx, &plan);
-    for (int i = 0; i < CLG_OPS; i++) {
+    for (int i = 0; i < CLG_STAGES; i++) {
         if (st == CLGAZE_OK && plan.stage[i].kernel)
             clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
         clg_stage_free(ctx, &plan.stage[i]);

@@ -21,7 +21,8 @@ enum {
     IN_SELECT = 1u << CLGAZE_SELECT,
     IN_ATTEND = 1u << CLGAZE_ATTEND,
     IN_PREFILL = 1u << CLGAZE_PREFILL,
-    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL
+    IN_TRUTH = 1u << CLGAZE_TRUTH,
+    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH
 };
 
 static uint64_t times(uint64_t a, int64_t b)
@@ -55,10 +56,14 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
         return tensor_bytes(4, batch, blocks_k, p->gate_double ? p->kv_heads : p->q_heads, dg);
     case CLG_AT_SCORES:
         return tensor_bytes(4, batch, p->q_heads, rows, cols);
+    case CLG_AT_MERGED:
+        return tensor_bytes(4, batch, hl, rows, cols);
     case CLG_AT_COUNTS:
         return tensor_bytes(4, batch, hl, rows, 1);
     case CLG_AT_BLOCKS:
         return tensor_bytes(4, batch, hl, rows, clg_list_width(p));
+    case CLG_AT_LSE:
+        return tensor_bytes(4, batch, p->q_heads, p->max_q, 1);
     default:
         return 0;
     }
@@ -82,6 +87,7 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
         {"q_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_Q_GATED)},
         {"k_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_K_GATED)},
         {"scores", IN_SCORE | IN_SELECT, place_bytes(p, CLG_AT_SCORES)},
+        {"truth", IN_TRUTH, place_bytes(p, CLG_AT_SCORES)},
         {"mask", masks, place_bytes(p, CLG_AT_SCORES) / 4 / (uint64_t)p->q_heads * (uint64_t)clg_list_heads(p)},
     };
     clgaze_status st = CLGAZE_OK;
@@ -94,19 +100,57 @@ out:
     return st;
 }
 
+static int64_t slices_of(int64_t rows, int64_t most)
+{
+    return (rows + most - 1) / most;
+}
+
+static bool is_placed(const clgaze_plan *plan, enum clg_place place)
+{
+    const bool prefill = plan->op == CLGAZE_PREFILL;
+
+    switch (place) {
+    case CLG_AT_SEQS:
+        return true;
+    case CLG_AT_LISTS:
+        return plan->lists.kernel != NULL;
+    case CLG_AT_MERGED:
+        return (prefill || plan->op == CLGAZE_SELECT) && clg_list_heads(&plan->problem) != plan->problem.q_heads;
+    case CLG_AT_LSE:
+        return plan->op == CLGAZE_TRUTH;
+    default:
+        return prefill && place < CLG_AT_STAGE;
+    }
+}
+
+/* Cut the rows of scores into slices, as few and as even as the limit allows. */
+static void cut(const clgaze_context *ctx, clgaze_plan *plan)
+{
+    const int64_t rows = clg_max_rows(&plan->problem);
+    uint64_t all = 0, most;
+
+    for (int place = CLG_AT_SCORES; place <= CLG_AT_MERGED; place++)
+        if (is_placed(plan, (enum clg_place)place))
+            all += place_bytes(&plan->problem, (enum clg_place)place) / (uint64_t)rows;
+    most = all ? ctx->slice_bytes / all : (uint64_t)rows;
+    most = most < 1 ? 1 : most < (uint64_t)rows ? most : (uint64_t)rows;
+    plan->slice = (int)slices_of(rows, slices_of(rows, (int64_t)most));
+}
+
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan)
 {
     const clgaze_problem *p = &plan->problem;
     clgaze_status st = CLGAZE_OK;
     uint64_t at = 0;
 
+    cut(ctx, plan);
     for (int place = 0; place < CLG_PLACES; place++) {
-        bool used = place == CLG_AT_SEQS || (place == CLG_AT_LISTS && plan->lists.kernel) ||
-                    (place >= CLG_AT_Q_POOLED && place < CLG_AT_STAGE && plan->op == CLGAZE_PREFILL);
-        uint64_t bytes = used ? place_bytes(p, (enum clg_place)place) : 0;
+        uint64_t bytes = is_placed(plan, (enum clg_place)place) ? place_bytes(p, (enum clg_place)place) : 0;
 
+        if (place == CLG_AT_SCORES || place == CLG_AT_MERGED)
+            bytes = bytes / (uint64_t)clg_max_rows(p) * (uint64_t)plan->slice;
         if (place == CLG_AT_STAGE)
-            for (int op = 0; op < CLG_OPS; op++)
+            for (int op = 0; op < CLG_STAGES; op++)
                 bytes = plan->stage[op].workspace > bytes ? plan->stage[op].workspace : bytes;
         plan->at[place] = (size_t)at;
         NEED(bytes <= ctx->device.max_alloc && at + bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
@@ -137,7 +181,7 @@ static void hand_on(const struct clg_run *run, clgaze_tensor *t, enum clg_place 
         *t = clg_scratch(run, place, 0, dtype, rank, shape);
 }
 
-/* What the caller does not want to see goes through the workspace. */
+/* What the caller does not want to see goes through the workspace; of scores a slice at a time. */
 static void hand_on_all(struct clg_run *run)
 {
     const clgaze_problem *p = run->p;
@@ -155,7 +199,6 @@ static void hand_on_all(struct clg_run *run)
             (int64_t)clg_pools(p->k_pool) * p->head_dim);
     hand_on(run, &t->q_gated, CLG_AT_Q_GATED, CLGAZE_F32, 4, n->batch, n->rows, p->q_heads, dg);
     hand_on(run, &t->k_gated, CLG_AT_K_GATED, CLGAZE_F32, 4, n->batch, n->blocks_k, gated, dg);
-    hand_on(run, &t->scores, CLG_AT_SCORES, CLGAZE_F32, 4, n->batch, p->q_heads, n->rows, n->cols);
     hand_on(run, &t->counts, CLG_AT_COUNTS, CLGAZE_I32, 3, n->batch, n->list_heads, n->rows, 0);
     hand_on(run, &t->blocks, CLG_AT_BLOCKS, CLGAZE_I32, 4, n->batch, n->list_heads, n->rows, n->width);
 }
@@ -193,9 +236,36 @@ out:
     return st;
 }
 
+/* Select, and score too where the scores are `ours`: slice by slice of the rows. */
+static clgaze_status run_slices(struct clg_run *run, bool ours)
+{
+    const clgaze_plan *plan = run->plan;
+    const clgaze_problem *p = run->p;
+    struct clg_sizes *n = &run->n;
+    const int64_t room = (int64_t)plan->slice * (p->packed ? 1 : p->max_batch) * clg_max_cols(p);
+    const bool cut = ours || n->score_heads != n->list_heads;
+    const int64_t slices = cut ? slices_of(n->rows, room / ((int64_t)n->batch * n->cols)) : 1;
+    clgaze_status st = CLGAZE_OK;
+
+    for (int64_t s = 0; s < slices; s++) {
+        n->first = (int)(n->rows * s / slices);
+        n->count = (int)(n->rows * (s + 1) / slices) - n->first;
+        if (ours) {
+            const int64_t shape[4] = {n->batch, p->q_heads, n->count, n->cols};
+
+            run->t.scores = clg_scratch(run, CLG_AT_SCORES, 0, CLGAZE_F32, 4, shape);
+            TRY(run_stage(run, &plan->stage[CLGAZE_SCORE]));
+        }
+        TRY(run_stage(run, &plan->stage[CLGAZE_SELECT]));
+    }
+out:
+    return st;
+}
+
 static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
 {
     const clgaze_plan *plan = run->plan;
+    const bool ours = op == CLGAZE_PREFILL && !run->t.scores.buffer;
     clgaze_status st = CLGAZE_OK;
 
     if (plan->seqs.kernel)
@@ -204,9 +274,9 @@ static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
         TRY(run_stage(run, &plan->lists));
     if (op == CLGAZE_PREFILL)
         hand_on_all(run);
-    for (int i = 0; i < CLG_OPS; i++)
-        if (op == CLGAZE_PREFILL || (int)op == i)
-            TRY(run_stage(run, &plan->stage[i]));
+    for (int i = 0; i < CLG_STAGES; i++)
+        if ((op == CLGAZE_PREFILL ? i < CLG_OPS : (int)op == i) && !(i == CLGAZE_SCORE && ours))
+            TRY(i == CLGAZE_SELECT ? run_slices(run, ours) : run_stage(run, &plan->stage[i]));
 out:
     return st;
 }
@@ -257,4 +327,5 @@ RUN(score, SCORE)
 RUN(select, SELECT)
 RUN(attend, ATTEND)
 RUN(prefill, PREFILL)
+RUN(truth, TRUTH)
 #undef RUN

@@ -234,8 +234,8 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
 {
     clgaze_status st = CLGAZE_OK;
 
-    NEED((int)op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
-         (int)CLGAZE_PREFILL);
+    NEED((int)op >= CLGAZE_POOL && op <= CLGAZE_ATTEND_BWD, CLGAZE_ERR_VALUE, "operation %d is not 0..%d", (int)op,
+         (int)CLGAZE_ATTEND_BWD);
     CHECK_RANGES(shape_ranges);
     for (int i = 0; i < (int)CLG_COUNT(p->reserved); i++) /* a later version's field that this one does not know */
         NEED(p->reserved[i] == 0, CLGAZE_ERR_VALUE, "problem.reserved[%d] is %u: it must be 0", i,
@@ -250,10 +250,10 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
         TRY(check_gate(ctx, p));
     if (op == CLGAZE_SELECT || op == CLGAZE_PREFILL)
         TRY(check_select(ctx, p));
-    if (op == CLGAZE_ATTEND || op == CLGAZE_PREFILL) {
+    if (op == CLGAZE_ATTEND || op == CLGAZE_PREFILL)
         CHECK_RANGES(attend_ranges);
-        NEED(isfinite(p->scale), CLGAZE_ERR_VALUE, "problem.scale is %g: it must be finite", (double)p->scale);
-    }
+    NEED(op < CLGAZE_ATTEND || isfinite(p->scale), CLGAZE_ERR_VALUE, "problem.scale is %g: it must be finite",
+         (double)p->scale);
     NEED(op != CLGAZE_PREFILL || p->lists == CLGAZE_LISTS_BLOCKS, CLGAZE_ERR_VALUE,
          "problem.lists is %d: prefill makes lists of blocks (%d)", (int)p->lists, (int)CLGAZE_LISTS_BLOCKS);
 out:

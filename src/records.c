@@ -92,33 +92,37 @@ static bool same_device(const struct clg_signature *a, const struct clg_signatur
 
 /* ---- problems ----------------------------------------------------------------- */
 
-/* The length class at the end of a problem, " n32k", and where it begins. */
-static long length_class(const char *problem, size_t *before)
+/* The length class at the end of a problem, " n32k", as a power of two, and where it begins;
+ * -1: there is none, as in " n3k", which belongs to the problem then. */
+static int length_class(const char *problem, size_t *before)
 {
     const char *at = strrchr(problem, ' ');
-    char *end;
-    long n;
+    unsigned long n = 0;
+    char *end = NULL;
+    int power;
 
     *before = strlen(problem);
-    if (!at || at[1] != 'n' || !isdigit((unsigned char)at[2]))
-        return 0;
-    n = strtol(at + 2, &end, 10);
+    if (at && at[1] == 'n' && isdigit((unsigned char)at[2]))
+        n = strtoul(at + 2, &end, 10);
+    if (!n || (n & (n - 1)) != 0 || end[*end == 'k'] != '\0')
+        return -1;
+    for (power = *end == 'k' ? 10 : 0; n > 1; n /= 2)
+        power++;
+    if (power > 30) /* lengths are of type int */
+        return -1;
     *before = (size_t)(at - problem);
-    return *end == 'k' ? n * 1024 : n;
+    return power;
 }
 
 /* Doublings between the lengths of two problems that are equal otherwise; -1: they are not. */
 static int apart(const char *a, const char *b)
 {
     size_t na, nb;
-    long x = length_class(a, &na), y = length_class(b, &nb);
-    int steps = 0;
+    const int x = length_class(a, &na), y = length_class(b, &nb);
 
-    if (na != nb || strncmp(a, b, na) != 0)
+    if (na != nb || strncmp(a, b, na) != 0 || (x < 0) != (y < 0))
         return -1;
-    for (; x > 0 && y > 0 && x != y; steps++)
-        *(x < y ? &x : &y) *= 2;
-    return steps;
+    return abs(x - y);
 }
 
 /* ---- the records ---------------------------------------------------------------- */
@@ -162,6 +166,19 @@ clgaze_status clg_records_put(clgaze_context *ctx, struct clg_records *records, 
     pthread_mutex_lock(&records->lock);
     st = put(ctx, records, record);
     pthread_mutex_unlock(&records->lock);
+    return st;
+}
+
+clgaze_status clg_records_copy(clgaze_context *ctx, struct clg_records *from, enum clg_origin origin,
+                               const struct clg_signature *device, struct clg_records *to)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    pthread_mutex_lock(&from->lock);
+    for (size_t i = 0; i < from->n && st == CLGAZE_OK; i++)
+        if (from->at[i].origin >= origin && (!device || same_device(&from->at[i].device, device)))
+            st = clg_records_put(ctx, to, &from->at[i]);
+    pthread_mutex_unlock(&from->lock);
     return st;
 }
 
@@ -231,7 +248,10 @@ static int compare_devices(const struct clg_signature *a, const struct clg_signa
     int order = strcmp(a->name, b->name);
 
     order = order ? order : strcmp(a->uuid, b->uuid);
-    return order ? order : strcmp(a->driver, b->driver);
+    order = order ? order : strcmp(a->driver, b->driver);
+    order = order ? order : strcmp(a->vendor, b->vendor);
+    order = order ? order : (a->compute_units > b->compute_units) - (a->compute_units < b->compute_units);
+    return order ? order : a->cpu - b->cpu;
 }
 
 static int in_order(const void *x, const void *y)
@@ -250,13 +270,23 @@ static void print_device(const struct clg_signature *s, struct clg_text *text)
     clg_put(text, "%s%s\n", s->uuid[0] ? " uuid=" : "", s->uuid);
 }
 
+/* Without printf's %f: an app's locale may write a comma. */
+static void print_time(double us, struct clg_text *text)
+{
+    const unsigned long long tenths = us > 0.1 ? (unsigned long long)(us * 10 + 0.5) : 1;
+
+    clg_put(text, " %llu.%llu", tenths / 10, tenths % 10);
+}
+
 static void print_record(const struct clg_record *r, struct clg_text *text)
 {
     const struct clg_param *space = r->kernel->space;
 
-    clg_put(text, "%s %s \"%s\" %08llx %.1f %.1f %s", r->kernel->op, r->kernel->name, r->problem,
-            (unsigned long long)(clg_space_id(r->kernel) & 0xffffffffu), r->us, r->default_us,
-            r->finished ? "done" : "part");
+    clg_put(text, "%s %s \"%s\" %08llx", r->kernel->op, r->kernel->name, r->problem,
+            (unsigned long long)(clg_space_id(r->kernel) & 0xffffffffu));
+    print_time(r->us, text);
+    print_time(r->default_us, text);
+    clg_put(text, " %s", r->finished ? "done" : "part");
     for (int i = 0; space && space[i].name; i++)
         clg_put(text, " %s=%d", space[i].name, r->values[i]);
     clg_put(text, "\n");

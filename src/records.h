@@ -35,12 +35,16 @@ struct clg_record {
 struct clg_records {
     struct clg_record *at;
     size_t n, room;
+    bool future; /* a text of a later version came, and was not read */
     pthread_mutex_t lock;
 };
 
 struct clg_signature clg_signature_of(const struct clg_device *device);
 /* Add or replace: same device (uuid, else name, vendor and compute units), operation and problem. */
 clgaze_status clg_records_put(clgaze_context *ctx, struct clg_records *records, const struct clg_record *record);
+/* Put those of an origin >= `origin` of one device, NULL: of all, into others. */
+clgaze_status clg_records_copy(clgaze_context *ctx, struct clg_records *from, enum clg_origin origin,
+                               const struct clg_signature *device, struct clg_records *to);
 /* Read text; lines that cannot be believed are logged and skipped. CLGAZE_ERR_CACHE: it is no tuning file. */
 clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records, const char *text, size_t size,
                                 enum clg_origin origin);
@@ -54,7 +58,8 @@ bool clg_records_find(struct clg_records *records, const struct clg_device *devi
 /* A file of ours that nobody else may write; CLGAZE_OK and `missing` if there is none. */
 clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
                                enum clg_origin origin, bool *missing);
-/* Merge records of an origin >= `from` into a file: lock, read, temporary file, fsync, rename. */
+/* Merge records of an origin >= `from` into a file: lock, read, temporary file, fsync, rename.
+ * A file that is none of ours is written anew, but not one of a later version. */
 clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records, enum clg_origin from,
                                const char *file);
 void clg_records_forget(struct clg_records *records, enum clg_origin from); /* of an origin >= `from` */

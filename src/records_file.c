@@ -79,20 +79,6 @@ static char *text_of(const clgaze_context *ctx, struct clg_records *records, enu
     return buffer;
 }
 
-/* Put those of an origin >= from into others. */
-static clgaze_status merge(clgaze_context *ctx, struct clg_records *from, enum clg_origin origin,
-                           struct clg_records *to)
-{
-    clgaze_status st = CLGAZE_OK;
-
-    pthread_mutex_lock(&from->lock);
-    for (size_t i = 0; i < from->n && st == CLGAZE_OK; i++)
-        if (from->at[i].origin >= origin)
-            st = clg_records_put(ctx, to, &from->at[i]);
-    pthread_mutex_unlock(&from->lock);
-    return st;
-}
-
 clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records, enum clg_origin from,
                                const char *file)
 {
@@ -109,11 +95,15 @@ clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records,
          "tuning file \"%s\" cannot be written: its folder cannot, or another process has held its lock for 5 s",
          file);
     clg_ear_open(&ear, ctx);
-    if (clg_records_load(&ear.ctx, all, file, CLG_FROM_USER, &missing) != CLGAZE_OK) {
+    st = clg_records_load(&ear.ctx, all, file, CLG_FROM_USER, &missing);
+    NEED(st != CLGAZE_ERR_NO_MEMORY, st, "%s", ear.reason);
+    NEED(!all->future, CLGAZE_ERR_CACHE,
+         "tuning file \"%s\" is not written: it holds records of a later version of clgaze", file);
+    if (st != CLGAZE_OK) {
         clg_records_forget(all, CLG_FROM_LIBRARY);
         clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "%s; it is written anew", ear.reason);
     }
-    TRY(merge(ctx, records, from, all));
+    TRY(clg_records_copy(ctx, records, from, NULL, all));
     text = text_of(ctx, all, CLG_FROM_LIBRARY, &size);
     NEED(text, CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
     NEED(clg_file_replace(file, (const void *const[]){text}, &size, 1), CLGAZE_ERR_CACHE,

@@ -3,7 +3,6 @@
  *
  * A line is believed whole or not at all.  Nothing is read beyond `size`.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,14 +33,53 @@ static bool word(struct reader *r, char *to, size_t size)
     return *r->at == ' ' || *r->at == '\0';
 }
 
+/* "3440.5", without strtod(): an app's locale may want a comma. */
 static bool number(struct reader *r, double *value)
 {
-    char text[32], *end;
+    static const char digits[] = "0123456789";
+    char text[16];
+    double unit = 1;
+    size_t whole, n;
 
     if (!word(r, text, sizeof text))
         return false;
-    *value = strtod(text, &end);
-    return *end == '\0' && isfinite(*value) && *value > 0;
+    whole = strspn(text, digits);
+    n = whole + (text[whole] == '.');
+    n += strspn(text + n, digits);
+    *value = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i == whole)
+            continue;
+        *value = 10 * *value + (text[i] - '0');
+        unit *= i > whole ? 10 : 1;
+    }
+    *value /= unit;
+    return whole > 0 && text[n] == '\0' && *value > 0;
+}
+
+/* "name=value" into the field of that name; a name of a later version is no harm. False: it is too long. */
+static bool take_pair(struct clg_signature *d, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        char *at;
+        size_t size;
+    } texts[] = {{"vendor", d->vendor, sizeof d->vendor},
+                 {"driver", d->driver, sizeof d->driver},
+                 {"uuid", d->uuid, sizeof d->uuid}};
+
+    for (size_t i = 0; i < CLG_COUNT(texts); i++) {
+        if (strcmp(name, texts[i].name) != 0)
+            continue;
+        if (strlen(value) >= texts[i].size)
+            return false;
+        memcpy(texts[i].at, value, strlen(value) + 1);
+    }
+    if (strcmp(name, "cu") == 0)
+        d->compute_units = (unsigned)strtoul(value, NULL, 10);
+    if (strcmp(name, "type") == 0)
+        d->cpu = strcmp(value, "cpu") == 0;
+    return true;
 }
 
 /* NULL, or what is wrong with the line. */
@@ -57,17 +95,9 @@ static const char *read_device(struct reader *r)
         value = strchr(pair, '=');
         if (!value)
             return "a device is described by pairs name=value";
-        *value++ = '\0';
-        if (strcmp(pair, "cu") == 0)
-            d->compute_units = (unsigned)strtoul(value, NULL, 10);
-        else if (strcmp(pair, "type") == 0)
-            d->cpu = strcmp(value, "cpu") == 0;
-        else if (strcmp(pair, "vendor") == 0 && strlen(value) < sizeof d->vendor)
-            strcpy(d->vendor, value);
-        else if (strcmp(pair, "driver") == 0 && strlen(value) < sizeof d->driver)
-            strcpy(d->driver, value);
-        else if (strcmp(pair, "uuid") == 0 && strlen(value) < sizeof d->uuid)
-            strcpy(d->uuid, value);
+        *value = '\0';
+        if (!take_pair(d, pair, value + 1))
+            return "a value of the device is too long";
     }
     return *r->at ? "it ends in something that is not a pair" : NULL;
 }
@@ -119,8 +149,8 @@ static const char *read_record(struct reader *r, const char *op, struct clg_reco
     return NULL;
 }
 
-/* Take one line; false: memory ran out. */
-static bool take(struct reader *r, struct clg_records *records, enum clg_origin origin)
+/* Take one line; not OK: memory ran out. */
+static clgaze_status take(struct reader *r, struct clg_records *records, enum clg_origin origin)
 {
     struct clg_record record;
     const char *why = NULL;
@@ -130,7 +160,7 @@ static bool take(struct reader *r, struct clg_records *records, enum clg_origin 
     record.origin = origin;
     r->at = r->line;
     if (r->line[0] == '#' || !*(r->line + strspn(r->line, " ")))
-        return true;
+        return CLGAZE_OK;
     if (!word(r, first, sizeof first)) {
         why = "it begins with no word that is known";
     } else if (strcmp(first, "device") == 0) {
@@ -139,12 +169,20 @@ static bool take(struct reader *r, struct clg_records *records, enum clg_origin 
     } else {
         why = read_record(r, first, &record);
         if (!why)
-            return clg_records_put(r->ctx, records, &record) == CLGAZE_OK;
+            return clg_records_put(r->ctx, records, &record);
     }
     if (why)
         clg_log(r->ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "line %d of a tuning file is skipped: %s", r->number + 1,
                 why);
-    return true;
+    return CLGAZE_OK;
+}
+
+/* Is a first line that of a version after ours? */
+static bool later(const char *line)
+{
+    static const char word[] = "clgaze-tuning ";
+
+    return strncmp(line, word, sizeof word - 1) == 0 && strtoul(line + sizeof word - 1, NULL, 10) > 1;
 }
 
 clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records, const char *text, size_t size,
@@ -163,13 +201,14 @@ clgaze_status clg_records_parse(clgaze_context *ctx, struct clg_records *records
         r.line[fits ? n : 0] = '\0';
         from += n + 1;
         if (r.number == 0) {
+            records->future = records->future || later(r.line);
             NEED(strcmp(r.line, title) == 0, CLGAZE_ERR_CACHE,
                  "it is not a tuning file of this version: its first line is not \"%s\"", title);
         } else if (!end || !fits) {
             clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "line %d of a tuning file is skipped: it is %s",
                     r.number + 1, end ? "not a line of text" : "cut");
         } else {
-            NEED(take(&r, records, origin), CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
+            TRY(take(&r, records, origin));
         }
     }
     NEED(r.number > 0, CLGAZE_ERR_CACHE, "it is empty, not a tuning file");

@@ -23,7 +23,7 @@ struct field {
     struct clg_search *s;
     struct runner at[CLG_SEARCH_KEEP + 1]; /* the first is candidate 0 */
     int n;
-    double start;
+    double start, longest; /* seconds that opening one took at most */
 };
 
 static int by_size(const void *a, const void *b)
@@ -104,6 +104,25 @@ static bool over(const struct field *f, double share)
     return f->s->clock(f->s->user) > f->start + share * (f->s->deadline - f->start);
 }
 
+/* Open a candidate, and note how long that took. */
+static bool open_one(struct field *f, int candidate)
+{
+    const double from = f->s->clock(f->s->user);
+    const bool opened = f->s->open(f->s->user, candidate);
+    const double took = f->s->clock(f->s->user) - from;
+
+    f->longest = took > f->longest ? took : f->longest;
+    return opened;
+}
+
+/* Would opening one more end too late? */
+static bool late(const struct field *f)
+{
+    const double end = f->start + BUILD_SHARE * (f->s->deadline - f->start);
+
+    return f->s->clock(f->s->user) + f->longest > end;
+}
+
 static bool stopped(struct clg_search *s)
 {
     s->stopped = s->stopped || (s->stop && s->stop(s->user));
@@ -117,7 +136,7 @@ static void enter(struct field *f, int candidate)
     struct runner r = {.candidate = candidate};
     const double best = f->at[quickest(f)].time;
 
-    if (!s->open(s->user, candidate)) {
+    if (!open_one(f, candidate)) {
         s->refused++;
         return;
     }
@@ -148,7 +167,7 @@ static void descend(struct field *f, bool *seen)
             s->finished = true;
             return;
         }
-        if (over(f, BUILD_SHARE) || (s->cap && s->tried + s->refused >= (size_t)s->cap))
+        if (late(f) || (s->cap && s->tried + s->refused >= (size_t)s->cap))
             return;
         seen[next] = true;
         enter(f, next);
@@ -197,15 +216,19 @@ static void duel(struct field *f)
 bool clg_search_run(struct clg_search *s, bool *seen)
 {
     struct field f = {.s = s, .n = 1};
+    bool failed = false;
 
     s->best = 0;
     s->tried = s->refused = 0;
     s->finished = s->stopped = false;
     f.start = s->clock(s->user);
     seen[0] = true;
-    if (!s->open(s->user, 0))
+    if (!open_one(&f, 0))
         return false;
-    if (!sample(&f, &f.at[0]) || !sample(&f, &f.at[0])) {
+    for (int i = 0; i < 2; i++)
+        if (!sample(&f, &f.at[0]))
+            failed = true;
+    if (failed) {
         s->close(s->user, 0);
         return false;
     }

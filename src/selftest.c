@@ -16,7 +16,7 @@ static clgaze_status near(const struct trial *t, int f, size_t n)
     static const double of_out[] = {[CLGAZE_F32] = 1e-5, [CLGAZE_F16] = 1e-3, [CLGAZE_BF16] = 8e-3};
     const clgaze_context *ctx = t->ctx;
     const float *got = t->got[f], *want = t->host[f];
-    const double tolerance = of_out[f == OUT ? t->plan.problem.dtype : CLGAZE_F32];
+    const double tolerance = of_out[clg_fields[f].type == T_DATA ? t->plan.problem.dtype : CLGAZE_F32];
     double diff = 0, norm = 0, worst = 0, largest = 0;
     clgaze_status st = CLGAZE_OK;
 
@@ -152,8 +152,10 @@ out:
 
 static clgaze_status compare(struct trial *t)
 {
-    static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {clg_ref_pool, clg_ref_gate,
-                                                                            clg_ref_score};
+    static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {[CLGAZE_POOL] = clg_ref_pool,
+                                                                            [CLGAZE_GATE] = clg_ref_gate,
+                                                                            [CLGAZE_SCORE] = clg_ref_score,
+                                                                            [CLGAZE_TRUTH] = clg_ref_truth};
     struct clg_ref r = clg_trial_ref(t);
     clgaze_status st = CLGAZE_OK;
 

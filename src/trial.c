@@ -41,7 +41,8 @@ struct clg_ref clg_trial_ref(const struct trial *t)
                         .indptr = d[INDPTR],
                         .indices = d[INDICES],
                         .out = d[OUT],
-                        .lse = d[LSE]};
+                        .lse = d[LSE],
+                        .truth = d[TRUTH]};
 
     return r;
 }
@@ -68,7 +69,7 @@ static clgaze_problem small(const struct trial *t, const clgaze_problem *p, clga
 /* Sequences of whole blocks and five tokens; packed: the second shorter than a block. */
 static void lengths(struct trial *t, clgaze_op op, clgaze_problem *p)
 {
-    static const int whole[] = {1, 1, 4, 4, 1}; /* where ref/ is slow, few */
+    static const int whole[CLG_STAGES] = {1, 1, 4, 4, 1, 0, 1, 0, 1}; /* where ref/ is slow, few */
     const int sq = whole[op] * p->block_q, sk = (whole[op] + 1) * p->block_k;
 
     t->longest_q = sq + 5;
@@ -306,8 +307,6 @@ static clgaze_status copy_stage(struct trial *t, const struct clg_stage *stage)
     t->twin.locked = true;
     if (stage->constants)
         TRY(stage->kernel->prepare(t->ctx, p, &t->twin));
-    if (stage->kernel->workspace)
-        t->twin.workspace = stage->kernel->workspace(p, t->twin.values);
 out:
     return st;
 }

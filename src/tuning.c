@@ -113,6 +113,9 @@ out:
 clgaze_status clgaze_tuning_save(clgaze_context *ctx, const char *file)
 {
     clgaze_status st = CLGAZE_OK;
+    struct clg_records *mine = NULL;
+    struct clg_signature here;
+    enum clg_origin from;
     char path[CLG_MAX_PATH];
     const char *why = NULL;
 
@@ -123,8 +126,14 @@ clgaze_status clgaze_tuning_save(clgaze_context *ctx, const char *file)
     if (!file)
         why = clg_folder_distrust(ctx->tuning_dir);
     NEED(!why, CLGAZE_ERR_CACHE, "folder \"%s\" cannot hold tuned records: %s", ctx->tuning_dir, why);
-    TRY(clg_records_save(ctx, ctx->records, CLG_FROM_FILE, file ? file : path));
+    from = file ? CLG_FROM_USER : CLG_FROM_FILE;
+    here = clg_signature_of(&ctx->device);
+    mine = clg_records_new(ctx);
+    NEED(mine, CLGAZE_ERR_NO_MEMORY, "no memory for tuned records");
+    TRY(clg_records_copy(ctx, ctx->records, from, &here, mine));
+    TRY(clg_records_save(ctx, mine, from, file ? file : path));
 out:
+    clg_records_free(ctx, mine);
     return st;
 }
 
@@ -132,6 +141,6 @@ clgaze_status clgaze_tuning_clear(clgaze_context *ctx)
 {
     if (!ctx)
         return CLGAZE_ERR_NULL;
-    clg_records_forget(ctx->records, CLG_FROM_USER);
-    return CLGAZE_OK;
+    clg_records_forget(ctx->records, CLG_FROM_LIBRARY);
+    return read_library(ctx); /* the user's may stand where the library's stood */
 }

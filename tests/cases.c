@@ -8,10 +8,33 @@
 #include "harness.h"
 
 const char *const array_names[ARRAYS] = {
-    "q",      "k",        "v",        "q_gate",  "k_gate",       "rope_inv_freq", "w_k",
-    "w_q",    "q_pooled", "k_pooled", "q_gated", "k_gated",      "scores",        "counts",
-    "blocks", "mask",     "indptr",   "indices", "cu_seqlens_q", "cu_seqlens_k",  "out",
+    "q",
+    "k",
+    "v",
+    "q_gate",
+    "k_gate",
+    "rope_inv_freq",
+    "w_k",
+    "w_q",
+    "q_pooled",
+    "k_pooled",
+    "q_gated",
+    "k_gated",
+    "scores",
+    "counts",
+    "blocks",
+    "mask",
+    "indptr",
+    "indices",
+    "cu_seqlens_q",
+    "cu_seqlens_k",
+    "out",
     "lse",
+    "truth",
+    "dout",
+    "dq",
+    "dk",
+    "dv",
 };
 
 _Static_assert(sizeof(clgaze_tensors) == ARRAYS * sizeof(clgaze_tensor), "enum array names every tensor");
@@ -53,6 +76,7 @@ struct clg_ref as_ref(const struct test_case *c, void *const r[ARRAYS])
         .indices = d[A_INDICES],
         .out = r[A_OUT],
         .lse = r[A_LSE],
+        .truth = r[A_TRUTH],
     };
 
     return t;
@@ -79,6 +103,8 @@ static uint32_t inputs(const struct test_case *c, clgaze_op op)
         return cu | BIT(A_SCORES);
     case CLGAZE_ATTEND:
         return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V) | lists[p->lists];
+    case CLGAZE_TRUTH:
+        return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V);
     default:
         return cu | gate | tokens | BIT(A_Q) | BIT(A_K) | BIT(A_V);
     }
@@ -86,8 +112,13 @@ static uint32_t inputs(const struct test_case *c, clgaze_op op)
 
 static uint32_t outputs(const struct test_case *c, clgaze_op op)
 {
-    static const uint32_t made[] = {BIT(A_Q_POOLED) | BIT(A_K_POOLED), BIT(A_Q_GATED) | BIT(A_K_GATED), BIT(A_SCORES),
-                                    BIT(A_COUNTS) | BIT(A_BLOCKS), BIT(A_OUT)};
+    static const uint32_t made[] = {BIT(A_Q_POOLED) | BIT(A_K_POOLED),
+                                    BIT(A_Q_GATED) | BIT(A_K_GATED),
+                                    BIT(A_SCORES),
+                                    BIT(A_COUNTS) | BIT(A_BLOCKS),
+                                    BIT(A_OUT),
+                                    0,
+                                    BIT(A_TRUTH) | BIT(A_OUT) | BIT(A_LSE)};
     uint32_t lse = c->p.lse ? BIT(A_LSE) : 0;
 
     if (op == CLGAZE_PREFILL)
@@ -107,7 +138,7 @@ uint32_t op_outputs(const struct test_case *c, clgaze_op op)
 
 static int token_shape(const struct test_case *c, enum array id, int64_t *shape)
 {
-    bool query = id == A_Q || id == A_Q_GATE || id == A_OUT;
+    bool query = id == A_Q || id == A_Q_GATE || id == A_OUT || id == A_DOUT || id == A_DQ;
 
     shape[0] = c->n.batch;
     shape[1] = query ? c->n.sq : c->n.sk;
@@ -145,7 +176,7 @@ static int list_shape(const struct test_case *c, enum array id, int64_t *shape)
     const int32_t *indptr = c->data[A_INDPTR];
 
     shape[0] = c->n.batch;
-    shape[1] = id == A_SCORES ? c->score_heads : heads;
+    shape[1] = id == A_SCORES ? c->score_heads : id == A_TRUTH ? c->p.q_heads : heads;
     shape[2] = rows;
     shape[3] = id == A_BLOCKS ? c->width : clg_ref_cols(&c->p, &t);
     if (id == A_INDPTR)
@@ -165,6 +196,10 @@ int array_shape(const struct test_case *c, enum array id, int64_t shape[4], clga
     case A_Q_GATE:
     case A_K_GATE:
     case A_OUT:
+    case A_DOUT:
+    case A_DQ:
+    case A_DK:
+    case A_DV:
         *dtype = c->p.dtype;
         return token_shape(c, id, shape);
     case A_INV_FREQ:
@@ -377,8 +412,8 @@ void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const
 
 void case_want(struct test_case *c, clgaze_op op)
 {
-    static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {clg_ref_pool, clg_ref_gate, clg_ref_score,
-                                                                            clg_ref_select, clg_ref_attend};
+    static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {
+        clg_ref_pool, clg_ref_gate, clg_ref_score, clg_ref_select, clg_ref_attend, NULL, clg_ref_truth};
     clgaze_problem p = c->p;
     void *arrays[ARRAYS];
     struct clg_ref t;

@@ -16,7 +16,7 @@ if [ "$folder" = CLGAZE_GOLDEN_DIR ]; then
     for file in "$folder"/*.safetensors; do
         case ${file##*/} in
         attend_bwd*) ;;
-        pool* | gate* | score* | select* | attend* | prefill*) set -- "$@" "$file" ;;
+        pool* | gate* | score* | select* | attend* | prefill* | truth*) set -- "$@" "$file" ;;
         esac
     done
 else

@@ -89,6 +89,11 @@ enum array {
     A_CU_K,
     A_OUT,
     A_LSE,
+    A_TRUTH,
+    A_DOUT,
+    A_DQ,
+    A_DK,
+    A_DV,
     ARRAYS
 };
 #define BIT(id) (1u << (id))

@@ -184,7 +184,7 @@ struct refusal {
 static const struct refusal usage[] = {
     {"", 2, "operation"},
     {"frobnicate", 2, "frobnicate|prefill"},
-    {"truth --in x --out y", 2, "truth|not in this version"},
+    {"attend_bwd --in x --out y", 2, "attend_bwd|not in this version"},
     {"distill --in x --out y", 2, "distill|not in this version"},
     {"decode", 2, "decode|not in this version"},
     {"attend --out %To.safetensors", 2, "--in"},
@@ -347,7 +347,7 @@ static const struct change wrong[] = {
     {"attend_tiny_block", {.name = NULL}, {"block_q", "300"}, 2, "block_q|__metadata__|300|4 to 256"},
     {"attend_tiny_block", {.name = NULL}, {"causal", "true"}, 2, "causal|true"},
     {"attend_tiny_block", {.name = NULL}, {"op", NULL}, 2, "op|__metadata__|missing"},
-    {"attend_tiny_block", {.name = NULL}, {"op", "truth"}, 2, "truth|not in this version"},
+    {"attend_tiny_block", {.name = NULL}, {"op", "attend_bwd"}, 2, "attend_bwd|not in this version"},
     {"attend_tiny_block", {.name = NULL}, {"op", "guess"}, 2, "guess"},
     {"select_topk_4", {.name = NULL}, {"value", NULL}, 2, "--value|missing"},
     {"select_topk_4", {"scores", ST_F32, 3, {3, 37, 37}, .data = zeros}, {NULL, NULL}, 2, "tensor scores|[3,37,37]"},

@@ -6,7 +6,7 @@
 
 #include "harness.h"
 
-static const char *const ops[] = {"pool", "gate", "score", "select", "attend"};
+static const char *const ops[] = {"pool", "gate", "score", "select", "attend", "truth"};
 
 static int place_of(const char *op)
 {

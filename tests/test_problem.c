@@ -207,8 +207,8 @@ static void fields_together(void **state)
             memcpy((char *)&p + pairs[i].change[j].at, &pairs[i].change[j].value, sizeof(int));
         refused(pairs[i].row, pairs[i].op, &p, pairs[i].status, pairs[i].words);
     }
-    refused("operation -1", (clgaze_op)-1, &(clgaze_problem){0}, CLGAZE_ERR_VALUE, "operation -1|0..5");
-    refused("operation 6", (clgaze_op)6, &(clgaze_problem){0}, CLGAZE_ERR_VALUE, "operation 6|0..5");
+    refused("operation -1", (clgaze_op)-1, &(clgaze_problem){0}, CLGAZE_ERR_VALUE, "operation -1|0..8");
+    refused("operation 9", (clgaze_op)9, &(clgaze_problem){0}, CLGAZE_ERR_VALUE, "operation 9|0..8");
     still_works(test_context());
 }
 
@@ -398,6 +398,8 @@ static void workspace_limit(void **state)
     (void)state;
     p.q_heads = most(allowed >> 28, 32768);
     p.max_q = p.max_k = 32768 * 256;
+    p.rule = CLGAZE_TOP_P; /* lists as long as rows of scores, which themselves come in slices */
+    p.value = 0.5;
     snprintf(words, sizeof words, "workspace of this plan|bytes|at most %zu", allowed);
     refused("workspace", CLGAZE_PREFILL, &p, CLGAZE_ERR_LIMIT, words);
     still_works(test_context());

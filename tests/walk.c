@@ -7,7 +7,8 @@
 
 #include "harness.h"
 
-static const char *const op_names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+static const char *const op_names[] = {"pool",    "gate",  "score",   "select",    "attend",
+                                       "prefill", "truth", "distill", "attend_bwd"};
 
 /* What was done, for the last line of a test program. */
 static struct {
@@ -204,7 +205,7 @@ static void run_kernel(clgaze_op op, const clgaze_problem *p, const struct clg_k
 static const struct {
     int64_t work;
     int every;
-} tiny_limits[] = {{60000, 1}, {400000, 3}, {60000, 3}, {14500, 3}, {150000, 3}, {100000, 1}};
+} tiny_limits[] = {{60000, 1}, {400000, 3}, {60000, 3}, {14500, 3}, {150000, 3}, {100000, 1}, {150000, 3}};
 
 /* Cases of the shapes that are small enough; answers how many. */
 static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,

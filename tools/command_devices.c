@@ -46,7 +46,7 @@ static const char *type_name(cl_device_type type)
 static clgaze_op op_of(const char *name)
 {
     int op = CLGAZE_POOL;
-    while (op < CLGAZE_ATTEND && strcmp(stage_name((clgaze_op)op), name) != 0)
+    while (op < CLGAZE_ATTEND_BWD && strcmp(stage_name((clgaze_op)op), name) != 0)
         op++;
     return (clgaze_op)op;
 }

@@ -273,7 +273,7 @@ static void name_stages(const struct run *r, struct result *result)
 {
     result->n_stages = 0;
     for (int i = 0; i < r->n_plans; i++) {
-        for (int op = CLGAZE_POOL; op <= CLGAZE_ATTEND; op++) {
+        for (int op = CLGAZE_POOL; op <= CLGAZE_ATTEND_BWD; op++) {
             const char *kernel = clgaze_plan_kernel(r->plans[i], (clgaze_op)op);
             if (!kernel || result->n_stages == MAX_STAGES)
                 continue;

@@ -14,20 +14,21 @@ static const struct operation operations[] = {
     {"select", CLGAZE_SELECT, CLGAZE_SELECT, CLGAZE_SELECT, CLGAZE_SELECT},
     {"attend", CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND},
     {"prefill", CLGAZE_PREFILL, CLGAZE_PREFILL, CLGAZE_POOL, CLGAZE_ATTEND},
+    {"truth", CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH},
 };
 
 /* Known to the contract, but not to this version. */
-static const char *const later[] = {"truth", "distill", "attend_bwd", "decode"};
+static const char *const later[] = {"distill", "attend_bwd", "decode"};
 
 /* The sets of operations, in the order of the table above. */
-enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, ALL = 63 };
+enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, T = 64, ALL = 127 };
 
 #define AT(name) #name, offsetof(clgaze_tensors, name)
 
 const struct tensor_row tensor_rows[] = {
-    {AT(q), .needs = A | F},
-    {AT(k), .needs = A | F},
-    {AT(v), .needs = A | F},
+    {AT(q), .needs = A | F | T},
+    {AT(k), .needs = A | F | T},
+    {AT(v), .needs = A | F, .takes = T},
     {AT(q_gate), .needs = G | S | F, .takes = P},
     {AT(k_gate), .needs = G | S | F, .takes = P},
     {AT(rope_inv_freq), .takes = G | S | F},
@@ -45,8 +46,9 @@ const struct tensor_row tensor_rows[] = {
     {AT(indices), .takes = A},
     {AT(cu_seqlens_q), .takes = ALL},
     {AT(cu_seqlens_k), .takes = ALL},
-    {AT(out), 0, 0, A | F, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, NULL},
-    {AT(lse), 0, 0, A | F, 0, AS_F32, 3, {DIM_B, DIM_HQ, DIM_SQ}, NULL},
+    {AT(out), 0, 0, A | F | T, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, "v"},
+    {AT(lse), 0, 0, A | F | T, 0, AS_F32, 3, {DIM_B, DIM_HQ, DIM_SQ}, "v"},
+    {AT(truth), 0, 0, T, 0, AS_F32, 4, {DIM_B, DIM_HQ, DIM_NQ, DIM_COLUMNS}, NULL},
 };
 
 const int n_tensor_rows = sizeof tensor_rows / sizeof *tensor_rows;
@@ -61,7 +63,8 @@ const struct operation *operation_find(const char *name)
             fail(EXIT_INPUT, "operation %s is not in this version", name);
             return NULL;
         }
-    fail(EXIT_INPUT, "\"%.40s\" is no operation: known are pool, gate, score, select, attend and prefill", name);
+    fail(EXIT_INPUT, "\"%.40s\" is no operation: known are pool, gate, score, select, attend, prefill and truth",
+         name);
     return NULL;
 }
 
@@ -77,7 +80,8 @@ int operation_index(const struct operation *operation)
 
 const char *stage_name(clgaze_op op)
 {
-    static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+    static const char *const names[] = {"pool",    "gate",  "score",   "select",    "attend",
+                                        "prefill", "truth", "distill", "attend_bwd"};
     return names[op];
 }
 

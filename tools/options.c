@@ -190,6 +190,14 @@ int settings_read(const struct args *args, const st_file *file, struct settings 
     return 0;
 }
 
+int option_set(const char *key, const char *text, clgaze_problem *problem)
+{
+    for (int i = 0; i < N_ROWS; i++)
+        if (strcmp(rows[i].key, key) == 0 && set(&rows[i], text, problem))
+            return refuse(&rows[i], text, 0);
+    return 0;
+}
+
 int settings_given(const struct settings *settings, const char *key)
 {
     for (int i = 0; i < N_ROWS; i++)

@@ -45,6 +45,14 @@ int args_read(int argc, char **argv, struct args *args);
  */
 int settings_read(const struct args *args, const st_file *file, struct settings *settings);
 
+/**
+ * Set one option in a problem, for programs with a command line of their own.
+ *
+ * @param[in] key  As in `__metadata__`: "head_scope".
+ * @return 0, or an exit code after a sentence on stderr.
+ */
+int option_set(const char *key, const char *text, clgaze_problem *problem);
+
 /** Ask whether an option was given anywhere. */
 int settings_given(const struct settings *settings, const char *key);
 

@@ -7,6 +7,7 @@
  *   context.h   a device, and what the library may use of the host
  *   tensor.h    views of your buffers
  *   infer.h     pool -> gate -> score -> select -> attend; prefill = all of them
+ *   train.h     truth: which blocks dense attention needs
  *   tune.h      the best configuration of each kernel, found once a device
  *
  * Licence: Apache-2.0.
@@ -18,6 +19,7 @@
 #include "infer.h"
 #include "status.h"
 #include "tensor.h"
+#include "train.h"
 #include "tune.h"
 
 #define CLGAZE_VERSION_MAJOR  1

@@ -30,14 +30,17 @@ extern "C" {
 /* The problem                                                              */
 /* ------------------------------------------------------------------------ */
 
-/** The operations, in pipeline order. */
+/** The operations, in pipeline order, then those of training. */
 typedef enum clgaze_op {
     CLGAZE_POOL = 0,
     CLGAZE_GATE = 1,
     CLGAZE_SCORE = 2,
     CLGAZE_SELECT = 3,
     CLGAZE_ATTEND = 4,
-    CLGAZE_PREFILL = 5 /**< the five above as one call */
+    CLGAZE_PREFILL = 5,   /**< the five above as one call */
+    CLGAZE_TRUTH = 6,     /**< training, see train.h      */
+    CLGAZE_DISTILL = 7,   /**< not in this version        */
+    CLGAZE_ATTEND_BWD = 8 /**< not in this version        */
 } clgaze_op;
 
 /** Pools, or-ed together; several are concatenated in this order. */
@@ -138,7 +141,7 @@ CLGAZE_API clgaze_problem clgaze_problem_default(void);
 
 /**
  * Every array of the pipeline.  An absent one has buffer NULL.  Token tensors
- * (q, k, v, q_gate, k_gate, out) may have any strides with channel stride 1;
+ * (q, k, v, q_gate, k_gate, out and their gradients) may have any strides with channel stride 1;
  * all others are compact, row-major, at any offset.  Inputs may overlap each
  * other; an output may overlap nothing.
  *
@@ -169,6 +172,11 @@ typedef struct clgaze_tensors {
     clgaze_tensor cu_seqlens_k;  /**< the same for keys                              */
     clgaze_tensor out;           /**< [B,Sq,Hq,D] dtype; rows without a key: 0       */
     clgaze_tensor lse;           /**< [B,Hq,Sq] f32, natural log; without a key: -inf */
+    clgaze_tensor truth;         /**< [B,Hq,nq,nk] f32: rows sum to 1; invisible: 0  */
+    clgaze_tensor dout;          /**< [B,Sq,Hq,D] dtype: gradients of out, q, k and v */
+    clgaze_tensor dq;            /**< [B,Sq,Hq,D] dtype                              */
+    clgaze_tensor dk;            /**< [B,Sk,Hk,D] dtype                              */
+    clgaze_tensor dv;            /**< [B,Sk,Hk,D] dtype                              */
 } clgaze_tensors;
 
 /** Where and when a call runs. */
@@ -227,7 +235,7 @@ CLGAZE_API clgaze_status clgaze_attend_plan(clgaze_context *context, const clgaz
 CLGAZE_API clgaze_status clgaze_prefill_plan(clgaze_context *context, const clgaze_problem *problem,
                                              clgaze_plan **plan);
 
-/** Plan the operation named by `op`; the six above do no more. @since 1.0 */
+/** Plan the operation named by `op`; the six above, and those of train.h, do no more. @since 1.0 */
 CLGAZE_API clgaze_status clgaze_plan_create(clgaze_context *context, clgaze_op op, const clgaze_problem *problem,
                                             clgaze_plan **plan);
 
@@ -354,7 +362,7 @@ CLGAZE_API clgaze_status clgaze_attend(const clgaze_plan *plan, const clgaze_ten
 CLGAZE_API clgaze_status clgaze_prefill(const clgaze_plan *plan, const clgaze_tensors *tensors,
                                         const clgaze_call *call);
 
-/** Run the operation named by `op`; the six above do no more. @since 1.0 */
+/** Run the operation named by `op`; the six above, and those of train.h, do no more. @since 1.0 */
 CLGAZE_API clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_tensors *tensors,
                                     const clgaze_call *call);
 

@@ -44,13 +44,20 @@ typedef struct clgaze_tune_result {
     int finished;              /**< 1: the search came to its end; 0: the budget did */
 } clgaze_tune_result;
 
+/** Which problems to tune, of those that were tuned on this device and driver. */
+typedef enum clgaze_tune_again {
+    CLGAZE_TUNE_NEW = 0,        /**< none: only what has no record yet          */
+    CLGAZE_TUNE_UNFINISHED = 1, /**< those whose search the budget ended         */
+    CLGAZE_TUNE_ALL = 2
+} clgaze_tune_again;
+
 /** How to tune.  Zero everything that you do not set. */
 typedef struct clgaze_tune_options {
-    double budget;         /**< seconds, > 0                                      */
-    size_t max_candidates; /**< most configurations a problem; 0: no cap          */
-    int again;             /**< 1: also problems that have a finished record of this driver */
-    const char *journal;   /**< file that names the candidate under way, so that one
-                                that ends the process is skipped next time; NULL: none */
+    double budget;           /**< seconds, > 0                                      */
+    size_t max_candidates;   /**< most configurations a problem; 0: no cap          */
+    clgaze_tune_again again; /**< which problems that have a record of this driver   */
+    const char *journal;     /**< file that names the candidate under way, so that one
+                                  that ends the process is skipped next time; NULL: none */
     /** Called between measurements; not 0 stops: what was found is kept. */
     int (*progress)(void *user, const clgaze_tune_progress *progress);
     /** Called after each problem, its record already in the context: save here. */
@@ -121,12 +128,21 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
  *
  * @retval CLGAZE_OK
  * @retval CLGAZE_ERR_NULL
- * @retval CLGAZE_ERR_CACHE  It cannot be written, or another process holds the lock for 5 s.
+ * @retval CLGAZE_ERR_CACHE  It cannot be written, another process holds the lock for 5 s, or
+ *                           it is a file of a later version, which stays as it is.
+ * @retval CLGAZE_ERR_NO_MEMORY
  * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char *file);
 
-/** Forget the context's records but for the library's own.  Files stay. @since 1.0 */
+/**
+ * Forget the context's records but for the library's own.  Files stay.
+ *
+ * @retval CLGAZE_OK
+ * @retval CLGAZE_ERR_NULL
+ * @retval CLGAZE_ERR_NO_MEMORY  Some of the library's own are missing too, then.
+ * @since 1.0
+ */
 CLGAZE_API clgaze_status clgaze_tuning_clear(clgaze_context *context);
 
 #ifdef __cplusplus

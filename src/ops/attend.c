@@ -32,6 +32,15 @@ static int own_block(const clgaze_problem *p, int block, int ours)
     return p->lists == CLGAZE_LISTS_DENSE ? ours : block;
 }
 
+void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale)
+{
+    int power;
+    const double factor = 2.0 * frexp((double)clg_attend_scale(p) * 1.4426950408889634, &power);
+
+    *scale = factor != 0.0 ? (cl_float)fabs(factor) : 1.0f;
+    *fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
+}
+
 clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
 {
     const clgaze_problem *p = run->p;
@@ -43,10 +52,7 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
     const cl_int block_q = own_block(p, p->block_q, cut.rows), block_k = own_block(p, p->block_k, 64);
     const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
-    int power;
-    const double factor = 2.0 * frexp((double)clg_attend_scale(p) * 1.4426950408889634, &power);
-    const cl_float scale = factor != 0.0 ? (cl_float)fabs(factor) : 1.0f;
-    const cl_float fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
+    cl_float fold, scale;
     const size_t tiles = (size_t)((block_q + cut.rows - 1) / cut.rows);
     const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
     const size_t groups[3] = {row_blocks * tiles, (size_t)(q_heads / cut.heads), (size_t)sequences};
@@ -80,12 +86,13 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
                                    CLG_ARG(fold),
                                    CLG_ARG(scale)};
 
+    clg_attend_fold(p, &fold, &scale);
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }
 
 /* ---- any device ---------------------------------------------------------- */
 
-static const struct clg_param space[] = {
+const struct clg_param clg_attend_space[] = {
     {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
     {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
     {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
@@ -93,7 +100,7 @@ static const struct clg_param space[] = {
 };
 enum { WG, BM, BN };
 
-static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+const char *clg_attend_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     const size_t row = (size_t)p->head_dim + 4, bm = (size_t)values[BM], bn = (size_t)values[BN];
 
@@ -112,13 +119,13 @@ static clgaze_status launch(struct clg_run *run)
 const struct clg_kernel clg_kernel_attend = {
     .op = "attend",
     .name = "attend",
-    .space = space,
+    .space = clg_attend_space,
     .sources = (const char *const[]){"common.cl", "attend.cl", NULL},
     .entries = (const char *const[]){"attend", NULL},
     .options = "-cl-fast-relaxed-math",
     .key = clg_attend_key,
     .define = clg_attend_define,
-    .fits = fits,
+    .fits = clg_attend_fits,
     .launch = launch,
 };
 

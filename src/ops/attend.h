@@ -17,5 +17,11 @@ struct clg_cut {
 void clg_attend_key(const clgaze_problem *p, struct clg_text *text);
 void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text);
 clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut);
+/* scale * log2(e) = fold * scale: a signed power of two, and 1 <= scale < 2. */
+void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale);
+
+/* Of cl/attend.cl, whose tiles truth uses too: WG, BM and BN. */
+extern const struct clg_param clg_attend_space[];
+const char *clg_attend_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);
 
 #endif

@@ -28,7 +28,7 @@ static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, blocks_k = n->blocks_k;
     const cl_int cols = n->cols, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
-    const cl_int block_q = p->block_q, block_k = p->block_k;
+    const cl_int block_q = p->block_q, block_k = p->block_k, first = n->first, count = n->count;
     const cl_float scale = 1.0f / sqrtf((float)clg_gate_dim(p));
     const size_t local[3] = {items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(t->q_gated.buffer),
@@ -49,7 +49,9 @@ static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t
                                    CLG_ARG(share),
                                    CLG_ARG(block_q),
                                    CLG_ARG(block_k),
-                                   CLG_ARG(scale)};
+                                   CLG_ARG(scale),
+                                   CLG_ARG(first),
+                                   CLG_ARG(count)};
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
 }
@@ -64,7 +66,7 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
 
 static clgaze_status launch(struct clg_run *run)
 {
-    const size_t groups[3] = {clg_tiles(run->n.cols), clg_tiles(run->n.rows_seq),
+    const size_t groups[3] = {clg_tiles(run->n.cols), clg_tiles(clg_slice_rows_seq(&run->n)),
                               (size_t)run->p->q_heads * (size_t)run->n.sequences};
 
     return enqueue(run, groups, clg_tile_items(run->stage->values));
@@ -105,7 +107,8 @@ static const char *fits_cpu(const struct clg_device *device, const clgaze_proble
 static clgaze_status launch_cpu(struct clg_run *run)
 {
     const int *values = run->stage->values;
-    const size_t wg = (size_t)values[WG], row_tiles = (size_t)((run->n.rows_seq + values[RM] - 1) / values[RM]);
+    const size_t wg = (size_t)values[WG],
+                 row_tiles = (size_t)((clg_slice_rows_seq(&run->n) + values[RM] - 1) / values[RM]);
     const size_t items = row_tiles * (size_t)((run->n.cols + values[CN] - 1) / values[CN]);
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)run->p->q_heads, (size_t)run->n.sequences};
 

@@ -39,13 +39,12 @@ static const char *fits_cpu(const struct clg_device *device, const clgaze_proble
     return device->cpu ? NULL : "the device is not a CPU";
 }
 
-static size_t workspace(const clgaze_problem *p, const int *values)
+/* Elements at which the slice begins: a slice of the workspace holds its own rows, the caller's tensor all. */
+static cl_ulong slice_at(const struct clg_run *run, const clgaze_tensor *x)
 {
-    (void)values;
-    if (clg_list_heads(p) == p->q_heads)
-        return 0;
-    return (size_t)(p->packed ? 1 : p->max_batch) * (size_t)clg_list_heads(p) * (size_t)clg_max_rows(p) *
-           (size_t)clg_max_cols(p) * sizeof(cl_float);
+    const bool whole = x->shape[2] == run->n.rows;
+
+    return x->offset + (whole ? (cl_ulong)run->n.first * (cl_ulong)run->n.cols : 0);
 }
 
 /* The rows that the rule works on: those given, or the heads' common ones. */
@@ -53,15 +52,16 @@ static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
 {
     const struct clg_sizes *n = &run->n;
     const clgaze_tensor *x = &run->t.scores;
-    const int64_t shape[4] = {n->batch, n->list_heads, n->rows, n->cols};
-    const clgaze_tensor y = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_F32, 4, shape);
-    const cl_ulong x_at = x->offset, y_at = y.offset;
-    const cl_int batch = n->batch, rows = n->rows, cols = n->cols, heads = n->list_heads;
+    const int64_t shape[4] = {n->batch, n->list_heads, n->count, n->cols};
+    const clgaze_tensor y = clg_scratch(run, CLG_AT_MERGED, 0, CLGAZE_F32, 4, shape);
+    const cl_ulong x_at = slice_at(run, x), y_at = y.offset;
+    const cl_int batch = n->batch, count = n->count, cols = n->cols, heads = n->list_heads;
+    const cl_int pitch = (cl_int)x->shape[2];
     const cl_int share = n->score_heads / (n->list_heads ? n->list_heads : 1);
-    const size_t groups[3] = {(size_t)rows, (size_t)heads, (size_t)batch}, local[3] = {1, 1, 1};
-    const struct clg_arg args[] = {CLG_ARG(x->buffer), CLG_ARG(x_at),  CLG_ARG(y.buffer),
-                                   CLG_ARG(y_at),      CLG_ARG(batch), CLG_ARG(rows),
-                                   CLG_ARG(cols),      CLG_ARG(heads), CLG_ARG(share)};
+    const size_t groups[3] = {(size_t)count, (size_t)heads, (size_t)batch}, local[3] = {1, 1, 1};
+    const struct clg_arg args[] = {CLG_ARG(x->buffer), CLG_ARG(x_at),  CLG_ARG(y.buffer), CLG_ARG(y_at),
+                                   CLG_ARG(batch),     CLG_ARG(count), CLG_ARG(cols),     CLG_ARG(heads),
+                                   CLG_ARG(share),     CLG_ARG(pitch)};
 
     *rows_of_lists = y;
     return clg_enqueue(run, MERGE, groups, local, args, CLG_COUNT(args));
@@ -76,14 +76,16 @@ static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
     const cl_int merged = n->score_heads != n->list_heads;
     clgaze_tensor x = t->scores;
     clgaze_status st = merged || run->warming ? merge(run, &x) : CLGAZE_OK;
-    const cl_ulong x_at = x.offset, c_at = t->counts.offset, b_at = t->blocks.offset, seqs_from = clg_seqs_from(run);
+    const cl_ulong x_at = slice_at(run, &x), c_at = t->counts.offset, b_at = t->blocks.offset,
+                   seqs_from = clg_seqs_from(run);
     const cl_int per_length = p->rule == CLGAZE_RATIO, limit_last = per_length ? clg_max_cols(p) : 0;
     const cl_int limit_stride = p->values ? limit_last + 1 : 0;
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->cols;
     const cl_int heads = n->list_heads, width = n->width, block_q = p->block_q, block_k = p->block_k;
     const cl_int sink = p->sink, local_n = p->local, last_rows = p->last_rows, min_k = p->min_k;
     const cl_int max_k = p->max_k_blocks ? p->max_k_blocks : INT32_MAX;
-    const int most = p->packed ? n->rows_seq : n->rows;
+    const cl_int first = n->first, count = n->count, pitch = (cl_int)x.shape[2];
+    const int most = clg_slice_rows_seq(n);
     const size_t groups[3] = {(size_t)((most + share - 1) / share), (size_t)heads, (size_t)sequences};
     const size_t local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x.buffer),
@@ -111,7 +113,10 @@ static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
                                    CLG_ARG(last_rows),
                                    CLG_ARG(min_k),
                                    CLG_ARG(max_k),
-                                   CLG_ARG(merged)};
+                                   CLG_ARG(merged),
+                                   CLG_ARG(first),
+                                   CLG_ARG(count),
+                                   CLG_ARG(pitch)};
 
     return st == CLGAZE_OK ? clg_enqueue(run, SELECT, groups, local, args, CLG_COUNT(args)) : st;
 }
@@ -197,7 +202,6 @@ const struct clg_kernel clg_kernel_select = {
     .key = key,
     .define = define,
     .fits = fits,
-    .workspace = workspace,
     .prepare = prepare,
     .launch = launch,
 };
@@ -212,7 +216,6 @@ const struct clg_kernel clg_kernel_select_cpu = {
     .key = key,
     .define = define,
     .fits = fits_cpu,
-    .workspace = workspace,
     .prepare = prepare,
     .launch = launch_cpu,
 };
@@ -228,7 +231,6 @@ const struct clg_kernel clg_kernel_select_nv = {
     .key = key,
     .define = define_nv,
     .fits = fits_nv,
-    .workspace = workspace,
     .prepare = prepare,
     .launch = launch_nv,
 };

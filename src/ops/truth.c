@@ -1,0 +1,138 @@
+/*
+ * truth.c: launcher of cl/truth.cl, for any device: attention or its lse alone,
+ * then the map.
+ */
+#include "attend.h"
+
+enum { ATTEND, TRUTH_LSE, TRUTH_MAP }; /* entries */
+enum { WG, BM };                       /* of the space */
+
+/* What attend is here: dense, with lse. */
+static clgaze_problem dense(const clgaze_problem *p)
+{
+    clgaze_problem d = *p;
+
+    d.lists = CLGAZE_LISTS_DENSE;
+    d.lse = 1;
+    return d;
+}
+
+static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+{
+    const clgaze_problem d = dense(p);
+
+    clg_attend_define(&d, values, text);
+}
+
+static clgaze_status enqueue_attend(struct clg_run *run, const int *values)
+{
+    const clgaze_problem *p = run->p, d = dense(p);
+    clgaze_status st;
+
+    run->p = &d;
+    st = clg_attend_enqueue(run, (struct clg_cut){values[BM], 1, (size_t)values[WG]});
+    run->p = p;
+    return st;
+}
+
+static clgaze_status enqueue_lse(struct clg_run *run, const int *values)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensors *t = &run->t;
+    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k);
+    const cl_ulong l_at = t->lse.offset, seqs_from = clg_seqs_from(run);
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, q_heads = p->q_heads;
+    const cl_int group = p->q_heads / p->kv_heads;
+    const size_t tiles = (size_t)((n->longest_q + values[BM] - 1) / values[BM]);
+    const size_t groups[3] = {tiles, (size_t)q_heads, (size_t)sequences}, local[3] = {(size_t)values[WG], 1, 1};
+    cl_float fold, scale;
+    const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
+                                   CLG_ARG(q_at),
+                                   CLG_ARG(t->k.buffer),
+                                   CLG_ARG(k_at),
+                                   CLG_ARG(t->lse.buffer),
+                                   CLG_ARG(l_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(q_heads),
+                                   CLG_ARG(group),
+                                   CLG_ARG(fold),
+                                   CLG_ARG(scale)};
+
+    clg_attend_fold(p, &fold, &scale);
+    return clg_enqueue(run, TRUTH_LSE, groups, local, args, CLG_COUNT(args));
+}
+
+static clgaze_status enqueue_map(struct clg_run *run, const int *values)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensors *t = &run->t;
+    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k);
+    const cl_ulong l_at = t->lse.offset, t_at = t->truth.offset, seqs_from = clg_seqs_from(run);
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->cols;
+    const cl_int block_q = p->block_q, block_k = p->block_k, q_heads = p->q_heads;
+    const cl_int group = p->q_heads / p->kv_heads;
+    const size_t groups[3] = {(size_t)n->rows_seq, (size_t)q_heads, (size_t)sequences};
+    const size_t local[3] = {(size_t)values[WG], 1, 1};
+    cl_float fold, scale;
+    const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
+                                   CLG_ARG(q_at),
+                                   CLG_ARG(t->k.buffer),
+                                   CLG_ARG(k_at),
+                                   CLG_ARG(t->lse.buffer),
+                                   CLG_ARG(l_at),
+                                   CLG_ARG(t->truth.buffer),
+                                   CLG_ARG(t_at),
+                                   CLG_ARG(run->workspace),
+                                   CLG_ARG(seqs_from),
+                                   CLG_ARG(sequences),
+                                   CLG_ARG(sq),
+                                   CLG_ARG(sk),
+                                   CLG_ARG(rows),
+                                   CLG_ARG(cols),
+                                   CLG_ARG(block_q),
+                                   CLG_ARG(block_k),
+                                   CLG_ARG(q_heads),
+                                   CLG_ARG(group),
+                                   CLG_ARG(fold),
+                                   CLG_ARG(scale)};
+
+    clg_attend_fold(p, &fold, &scale);
+    return clg_enqueue(run, TRUTH_MAP, groups, local, args, CLG_COUNT(args));
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    const int *values = run->stage->values;
+    const bool with_v = run->t.v.buffer != NULL;
+    clgaze_status st = CLGAZE_OK;
+
+    if (!run->t.lse.buffer) {
+        const int64_t shape[3] = {run->n.batch, run->p->q_heads, run->n.sq};
+
+        run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
+    }
+    if (with_v || run->warming)
+        st = enqueue_attend(run, values);
+    if (st == CLGAZE_OK && (!with_v || run->warming))
+        st = enqueue_lse(run, values);
+    return st == CLGAZE_OK ? enqueue_map(run, values) : st;
+}
+
+const struct clg_kernel clg_kernel_truth = {
+    .op = "truth",
+    .name = "truth",
+    .space = clg_attend_space,
+    .sources = (const char *const[]){"common.cl", "attend.cl", "truth.cl", NULL},
+    .entries = (const char *const[]){"attend", "truth_lse", "truth_map", NULL},
+    .options = "-cl-fast-relaxed-math",
+    .key = clg_attend_key,
+    .define = define,
+    .fits = clg_attend_fits,
+    .launch = launch,
+};

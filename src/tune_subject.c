@@ -1,0 +1,255 @@
+/*
+ * tune_subject.c: what it means to try a candidate: build it, compare it with ref/
+ * on a small problem and with what is used now on the real one, time it.
+ */
+#include "tune_subject.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { MOST_REPEATS = 64 };
+static const double WANTED_US = 3e3, SLICE_US = 2e4; /* of a sample; of a launch that stands for the class */
+
+double clg_seconds(void)
+{
+    struct timespec t;
+
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- candidates ----------------------------------------------------------------- */
+
+static const char *misfit(const struct subject *s, const struct clg_kernel *kernel, const int *values)
+{
+    return kernel->fits ? kernel->fits(&s->ctx->device, &s->problem, values) : NULL;
+}
+
+/* Every configuration of every strategy that fits; first what plans use now. */
+static clgaze_status list_candidates(struct subject *s)
+{
+    clgaze_context *ctx = s->ctx;
+    struct clg_stage now;
+    clgaze_status st = CLGAZE_OK;
+    int room = 1;
+
+    memset(&now, 0, sizeof now);
+    TRY(clg_choose(&s->ear.ctx, s->op, &s->problem, NULL, &now));
+    for (int i = 0; ctx->kernels[i]; i++)
+        if (strcmp(ctx->kernels[i]->op, clg_op_name(s->op)) == 0)
+            room += clg_space_size(ctx->kernels[i]);
+    s->at = clg_alloc(ctx, (size_t)room * sizeof *s->at);
+    NEED(s->at, CLGAZE_ERR_NO_MEMORY, "no memory for %d candidates", room);
+    s->at[0].kernel = now.kernel;
+    memcpy(s->at[0].values, now.values, sizeof now.values);
+    s->n = 1;
+    for (int i = 0; ctx->kernels[i]; i++) {
+        const struct clg_kernel *kernel = ctx->kernels[i];
+
+        for (int c = 0; strcmp(kernel->op, clg_op_name(s->op)) == 0 && c < clg_space_size(kernel); c++) {
+            struct candidate *next = &s->at[s->n];
+
+            memset(next->values, 0, sizeof next->values);
+            clg_space_get(kernel, c, next->values);
+            next->kernel = kernel;
+            if (!misfit(s, kernel, next->values) &&
+                (kernel != now.kernel || clg_space_distance(kernel, now.values, next->values) > 0))
+                s->n++;
+        }
+    }
+out:
+    clg_stage_free(ctx, &now);
+    return st;
+}
+
+void clg_candidate_name(const struct candidate *c, char text[CLG_TUNE_TEXT])
+{
+    struct clg_text out = {text, CLG_TUNE_TEXT, 0};
+
+    clg_space_print(c->kernel, c->values, &out);
+}
+
+/* ---- one candidate: built, checked, timed -------------------------------------------- */
+
+/* Enqueue a candidate some times and wait: microseconds each; negative: it failed. */
+static double run(struct subject *s, const struct candidate *c, int times)
+{
+    const clgaze_call call = {.queue = s->queue, .workspace = s->workspace};
+    const double from = clg_seconds();
+
+    for (int i = 0; i < times; i++)
+        if (clgaze_run(c->plan, s->op, &s->data.t, &call) != CLGAZE_OK)
+            return -1;
+    if (clFinish(s->queue) != CL_SUCCESS)
+        return -1;
+    return 1e6 * (clg_seconds() - from) / times;
+}
+
+static clgaze_status make_room(struct subject *s, const clgaze_plan *plan)
+{
+    const clgaze_context *ctx = &s->ear.ctx;
+    const size_t bytes = clgaze_plan_workspace(plan);
+    clgaze_status st = CLGAZE_OK;
+    size_t have = 0;
+    cl_int err = CL_SUCCESS;
+
+    if (s->workspace)
+        TRY_CL(clGetMemObjectInfo(s->workspace, CL_MEM_SIZE, sizeof have, &have, NULL));
+    if (have >= bytes)
+        goto out;
+    if (s->workspace)
+        clReleaseMemObject(s->workspace);
+    s->workspace = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, bytes, NULL, &err);
+    NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for tuning", (int)err);
+out:
+    return st;
+}
+
+static void close_candidate(void *user, int i)
+{
+    struct subject *s = user;
+
+    clgaze_plan_free(s->at[i].plan);
+    s->at[i].plan = NULL;
+}
+
+/* Build it, compare it with ref/ on a small problem and with candidate 0 at the end of the real one. */
+static bool open_candidate(void *user, int i)
+{
+    struct subject *s = user;
+    struct candidate *c = &s->at[i];
+    clgaze_problem p = s->problem;
+    double us;
+    bool good;
+
+    clg_candidate_name(c, s->what);
+    s->progress.candidates_done++;
+    if (clg_journal_refuses(s->journal, s->name, s->what)) {
+        clg_log(s->ctx, CLGAZE_LOG_WARN, CLGAZE_OK,
+                "%s: %s is skipped, because the process ended while it ran before", s->name, s->what);
+        return false;
+    }
+    clg_journal_begin(s->journal, s->name, s->what);
+    p.kernel = s->what;
+    good = clgaze_plan_create(&s->ear.ctx, s->op, &p, &c->plan) == CLGAZE_OK &&
+           clg_selftest(&s->ear.ctx, &s->problem, &c->plan->stage[s->op]) == CLGAZE_OK &&
+           make_room(s, c->plan) == CLGAZE_OK && run(s, c, 1) > 0 && clg_tune_data_agrees(&s->data, s->queue);
+    us = good ? run(s, c, 1) : -1; /* the first was to warm up */
+    clg_journal_end(s->journal);
+    if (!(us > 0)) {
+        clg_log(s->ctx, CLGAZE_LOG_DEBUG, CLGAZE_OK, "%s: %s was refused: %s", s->name, s->what,
+                s->ear.reason[0] ? s->ear.reason : "its results differ from those of what is used now");
+        close_candidate(s, i);
+        return false;
+    }
+    c->repeats = us > WANTED_US ? 1 : (int)(WANTED_US / us) + 1;
+    c->repeats = c->repeats > MOST_REPEATS ? MOST_REPEATS : c->repeats;
+    return true;
+}
+
+static double measure(void *user, int i)
+{
+    struct subject *s = user;
+
+    return run(s, &s->at[i], s->at[i].repeats);
+}
+
+/* Another strategy is far, its default configuration the nearest of it. */
+static int distance(void *user, int a, int b)
+{
+    const struct subject *s = user;
+    const struct candidate *from = &s->at[a], *to = &s->at[b];
+    int start[CLG_MAX_PARAMS] = {0};
+
+    if (from->kernel == to->kernel)
+        return clg_space_distance(from->kernel, from->values, to->values);
+    clg_space_default(to->kernel, start);
+    return 2 + 4 * clg_space_distance(to->kernel, start, to->values);
+}
+
+static double clock_of(void *user)
+{
+    (void)user;
+    return clg_seconds();
+}
+
+static bool stop(void *user)
+{
+    struct subject *s = user;
+
+    s->progress.candidate = s->what;
+    s->progress.seconds = clg_seconds() - s->start;
+    return s->options->progress && s->options->progress(s->options->user, &s->progress);
+}
+
+/* ---- opening and closing ---------------------------------------------------- */
+
+/* As many of the last query tokens as make a launch of some milliseconds, and no more. */
+static clgaze_status open_data(struct subject *s)
+{
+    clgaze_context *ctx = &s->ear.ctx;
+    int sq = s->problem.block_q * 4;
+    clgaze_status st = CLGAZE_OK;
+    clgaze_plan *plan = NULL;
+
+    TRY(clgaze_plan_create(ctx, s->op, &s->problem, &plan));
+    TRY(make_room(s, plan));
+    for (;;) {
+        struct candidate c = {.plan = plan};
+        double us;
+
+        sq = sq < s->problem.max_q ? sq : s->problem.max_q;
+        TRY(clg_tune_data_open(&s->data, ctx, s->op, &s->problem, sq));
+        us = run(s, &c, 1);
+        us = us > 0 ? run(s, &c, 1) : us;
+        NEED(us > 0, CLGAZE_ERR_OPENCL, "what is used now does not run: %s", s->ear.reason);
+        if (us > SLICE_US / 4 || sq == s->problem.max_q)
+            break;
+        clg_tune_data_close(&s->data);
+        sq *= 4;
+    }
+out:
+    clgaze_plan_free(plan);
+    return st;
+}
+
+clgaze_status clg_subject_open(struct subject *s)
+{
+    clgaze_context *ctx = s->ctx;
+    clgaze_status st = CLGAZE_OK;
+    cl_int err = CL_SUCCESS;
+
+    clg_ear_open(&s->ear, ctx);
+    s->data.ctx = ctx;
+    s->queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, &err);
+    NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateCommandQueue answered %d", (int)err);
+    st = open_data(s);
+    NEED(st == CLGAZE_OK, st, "%s: %s", s->name, s->ear.reason);
+    TRY(list_candidates(s));
+    s->progress.candidates = (size_t)s->n;
+out:
+    return st;
+}
+
+void clg_subject_close(struct subject *s)
+{
+    clg_tune_data_close(&s->data);
+    clg_release(s->ctx, s->at);
+    if (s->workspace)
+        clReleaseMemObject(s->workspace);
+    if (s->queue)
+        clReleaseCommandQueue(s->queue);
+}
+
+struct clg_search clg_subject_search(struct subject *s)
+{
+    return (struct clg_search){.n = s->n,
+                               .cap = (int)s->options->max_candidates,
+                               .user = s,
+                               .clock = clock_of,
+                               .open = open_candidate,
+                               .measure = measure,
+                               .close = close_candidate,
+                               .distance = distance,
+                               .stop = stop};
+}

@@ -1,0 +1,56 @@
+/*
+ * tiny_model.h: a small random model in the Hugging Face layout, and what it
+ * gives in plain double arithmetic.
+ */
+#ifndef CLG_TESTS_TINY_MODEL_H
+#define CLG_TESTS_TINY_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "safetensors.h"
+
+enum {
+    TINY_LAYERS = 2,
+    TINY_VOCAB = 50,
+    TINY_HIDDEN = 40,
+    TINY_INNER = 72,
+    TINY_HEADS = 4,
+    TINY_KV = 2,
+    TINY_DIM = 8
+};
+enum { TINY_TENSORS = 64, TINY_QUERY = TINY_HEADS * TINY_DIM, TINY_KEY = TINY_KV * TINY_DIM };
+
+/* How the model differs from a plain Llama. */
+struct tiny_kind {
+    const char *name, *type, *class;
+    const char *more; /* further keys of config.json, each begins with a comma            */
+    st_dtype dtype;
+    int shards, tied, qkv_bias, o_bias, mlp_bias, qk_norm;
+    /* The frequency of a pair from the plain one, and the factor of cos and sin; NULL: plain. */
+    double (*frequency)(int pair, double plain);
+    double factor;
+};
+
+struct tiny_model {
+    struct tiny_kind kind;
+    st_tensor tensors[TINY_TENSORS];
+    char names[TINY_TENSORS][96];
+    int n;
+};
+
+/* Random weights, rounded to the type. */
+void tiny_make(struct tiny_model *m, const struct tiny_kind *kind);
+void tiny_free(struct tiny_model *m);
+
+/* The tensor of that name; fails the test where there is none. */
+st_tensor *tiny_find(struct tiny_model *m, const char *name);
+
+/* Write config.json and the weights into a folder that is there. */
+void tiny_write(const struct tiny_model *m, const char *folder);
+void tiny_write_config(const struct tiny_model *m, const char *folder, const char *more);
+
+/* exp of the mean over the sequences of the mean loss of the last three quarters. */
+double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * clgaze_llama.c: a model in the Hugging Face layout, end to end.
+ */
+#include "command.h"
+#include "fail.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int help(void)
+{
+    puts("clgaze-llama ppl --model DIR --tokens FILE [options]\n"
+         "\n"
+         "ppl prints the perplexity of the last three quarters of each sequence, seconds\n"
+         "a stage, and as its last line: perplexity P density D\n"
+         "\n"
+         "Models: Llama, Mistral without a window, Qwen2, Qwen3; f32, f16 or bf16.\n");
+    command_help();
+    puts("\nExit: 0 done, 2 wrong usage or input, 3 OpenCL failed.");
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    struct command c;
+    fail_setup("clgaze-llama", 0);
+    int code = command_read(argc, argv, &c);
+    if (code)
+        return code;
+    fail_setup("clgaze-llama", c.verbose);
+    if (c.help)
+        return help();
+    if (c.version)
+        return printf("clgaze-llama %s\n", clgaze_version()) < 0;
+    if (!c.name)
+        return fail(EXIT_INPUT, "no command is given; see --help");
+    if (strcmp(c.name, "ppl") != 0)
+        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl is", c.name);
+    code = command_ppl(&c);
+    if (fflush(stdout) != 0 && !code)
+        code = fail(EXIT_INPUT, "standard output cannot be written");
+    return code;
+}

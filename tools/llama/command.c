@@ -1,0 +1,126 @@
+/*
+ * command.c: the command line of clgaze-llama.
+ */
+#include "command.h"
+
+#include "fail.h"
+#include "options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { TEXT, NUMBER, FLAG, LIBRARY };
+
+static const struct row {
+    const char *key;
+    enum kind kind;
+    size_t offset;
+    const char *help;
+} rows[] = {
+#define TO(field) offsetof(struct command, field)
+    {"model", TEXT, TO(model), "DIR   config.json and model.safetensors or its shards"},
+    {"tokens", TEXT, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
+    {"seq", NUMBER, TO(seq), "N     tokens of a sequence (8192)"},
+    {"count", NUMBER, TO(count), "N     sequences from the start of the file (4)"},
+    {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
+    {"rule", LIBRARY, 0, "RULE  topk ratio budget threshold topp (topp)"},
+    {"value", LIBRARY, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
+    {"sink", LIBRARY, 0, "N     first blocks always kept (0)"},
+    {"local", LIBRARY, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
+    {"last-rows", LIBRARY, 0, "N     last query blocks that keep all (0)"},
+    {"min-k", LIBRARY, 0, "N     least number that the rule chooses (0)"},
+    {"max-k", LIBRARY, 0, "N     greatest number that the rule chooses (none)"},
+    {"head-scope", LIBRARY, 0, "S     q kv one: which heads share a list (q)"},
+    {"device", TEXT, TO(device), "TEXT  index, or part of platform, vendor or device name"},
+    {"memory", NUMBER, TO(memory), "MIB   most memory of the device to use (all)"},
+    {"json", FLAG, TO(json), "      one JSON value on stdout"},
+    {"verbose", FLAG, TO(verbose), "      the library's log on stderr"},
+    {"help", FLAG, TO(help), ""},
+    {"version", FLAG, TO(version), ""},
+#undef TO
+};
+
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+static int number(const struct row *r, const char *text, struct command *c)
+{
+    char *end;
+    errno = 0;
+    const long v = strtol(text, &end, 10);
+    if (end == text || *end || errno || v < 1 || v > 1 << 24)
+        return fail(EXIT_INPUT, "--%s is \"%.40s\", but must be a whole number from 1 to %d", r->key, text, 1 << 24);
+    *(int32_t *)(void *)((char *)c + r->offset) = (int32_t)v;
+    return 0;
+}
+
+/* The library's options are written with _ in files, with - here. */
+static int library(const struct row *r, const char *text, struct command *c)
+{
+    char key[32];
+    size_t i = 0;
+    for (; r->key[i] && i + 1 < sizeof key; i++)
+        key[i] = r->key[i] == '-' ? '_' : r->key[i];
+    key[i] = 0;
+    c->gate_option = r->key;
+    c->has_value |= strcmp(r->key, "value") == 0;
+    return option_set(key, text, &c->problem);
+}
+
+static int take(char **argv, int argc, int *at, struct command *c)
+{
+    const char *name = argv[*at] + 2;
+    const struct row *r = NULL;
+    for (int i = 0; i < N_ROWS; i++)
+        if (strcmp(rows[i].key, name) == 0)
+            r = &rows[i];
+    if (!r)
+        return fail(EXIT_INPUT, "--%.40s is not an option; see --help", name);
+    if (r->kind == FLAG) {
+        *(int32_t *)(void *)((char *)c + r->offset) = 1;
+        return 0;
+    }
+    const char *text = *at + 1 < argc ? argv[++*at] : NULL;
+    if (!text)
+        return fail(EXIT_INPUT, "--%s needs a value", name);
+    if (r->kind == LIBRARY)
+        return library(r, text, c);
+    if (r->kind == NUMBER)
+        return number(r, text, c);
+    *(const char **)(void *)((char *)c + r->offset) = text;
+    return 0;
+}
+
+int command_read(int argc, char **argv, struct command *c)
+{
+    memset(c, 0, sizeof *c);
+    c->seq = 8192;
+    c->count = 4;
+    c->problem = clgaze_problem_default();
+    for (int i = 1; i < argc; i++) {
+        int code = 0;
+        if (strncmp(argv[i], "--", 2) == 0)
+            code = take(argv, argc, &i, c);
+        else if (!c->name)
+            c->name = argv[i];
+        else
+            code = fail(EXIT_INPUT, "\"%.40s\" is one word too many; see --help", argv[i]);
+        if (code)
+            return code;
+    }
+    if (c->gate_option && !c->gates)
+        return fail(EXIT_INPUT, "--%s needs --gates", c->gate_option);
+    if (c->gates && !c->has_value)
+        return fail(EXIT_INPUT, "--gates needs --value, and --rule unless it is topp");
+    if (c->problem.local < 1)
+        c->problem.local = 1; /* the diagonal */
+    return 0;
+}
+
+void command_help(void)
+{
+    for (int i = 0; i < N_ROWS; i++)
+        printf("  --%-10s %s\n", rows[i].key, rows[i].help);
+}

@@ -1,0 +1,72 @@
+/*
+ * kernels.h: the device, this program's own kernels, and the time that is spent.
+ */
+#ifndef CLGAZE_LLAMA_KERNELS_H
+#define CLGAZE_LLAMA_KERNELS_H
+
+#include "execute.h"
+#include "internal.h" /* struct clg_source */
+
+extern const struct clg_source llama_kernels[]; /* the .cl files beside this, embedded; ends with NULL */
+
+enum kernel_id { K_PACK, K_WIDEN, K_MATMUL, K_EMBED, K_RMS, K_ROTATE, K_SWIGLU, K_SPREAD, K_FOLD, N_KERNELS };
+
+/** What seconds are counted for. */
+enum spent {
+    SPENT_LOAD,
+    SPENT_COMPILE,
+    SPENT_PRODUCTS,
+    SPENT_ATTEND,
+    SPENT_NORM,
+    SPENT_ROPE,
+    SPENT_SWIGLU,
+    SPENT_LOSS,
+    N_SPENT
+};
+
+extern const char *const spent_names[N_SPENT];
+
+struct machine {
+    struct device device;
+    int processor; /**< a CPU: products are ours, else CLBlast's                */
+    cl_int lanes;  /**< items that share a row                                  */
+    cl_program program;
+    cl_kernel kernels[N_KERNELS];
+    cl_ulong memory, largest; /**< bytes of the device, and of one buffer there */
+    double seconds[N_SPENT], since;
+};
+
+/** One argument of a kernel. */
+struct arg {
+    size_t size;
+    const void *at;
+};
+#define ARG(x)                                                                                                       \
+    {                                                                                                                \
+        sizeof(x), &(x)                                                                                              \
+    }
+
+/** Open the device. @return 0, or an exit code after a sentence; close it either way. */
+int machine_open(const char *pick, int verbose, struct machine *m);
+
+/** Compile the kernels. @return as above. */
+int machine_build(struct machine *m);
+
+void machine_close(struct machine *m);
+
+/** Enqueue a kernel over at least nx * ny items, in groups of `group` along x. */
+int launch(struct machine *m, enum kernel_id id, size_t nx, size_t ny, size_t group, const struct arg *args, int n);
+
+/** Make a buffer; `what` is for the sentence of failure. */
+int buffer_make(struct machine *m, size_t bytes, const char *what, cl_mem *buffer);
+
+int buffer_write(struct machine *m, cl_mem buffer, size_t bytes, const void *from);
+int buffer_read(struct machine *m, cl_mem buffer, size_t bytes, void *to);
+
+/** Wait for the device and count the time since the last call for `what`. */
+int spend(struct machine *m, enum spent what);
+
+/** Begin to count. */
+void spend_from_now(struct machine *m);
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * model.c: which tensors a model has, and their way to the device.
+ */
+#include "model.h"
+
+#include "fail.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum extent { NONE, VOCAB, HIDDEN, INNER, QUERY, KEY, HEAD };
+
+/* One line a tensor: its name, its place, its shape; a vector has no columns. */
+struct slot {
+    const char *name;
+    size_t offset;
+    enum extent rows, cols;
+    unsigned part; /* only in models with that part; 0: in all */
+};
+
+#define TO(field) offsetof(struct layer, field)
+static const struct slot of_layer[] = {
+    {"input_layernorm.weight", TO(norm_attend), HIDDEN, NONE, 0},
+    {"self_attn.q_proj.weight", TO(q.w), QUERY, HIDDEN, 0},
+    {"self_attn.k_proj.weight", TO(k.w), KEY, HIDDEN, 0},
+    {"self_attn.v_proj.weight", TO(v.w), KEY, HIDDEN, 0},
+    {"self_attn.o_proj.weight", TO(o.w), HIDDEN, QUERY, 0},
+    {"self_attn.q_proj.bias", TO(q.bias), QUERY, NONE, PART_QKV_BIAS},
+    {"self_attn.k_proj.bias", TO(k.bias), KEY, NONE, PART_QKV_BIAS},
+    {"self_attn.v_proj.bias", TO(v.bias), KEY, NONE, PART_QKV_BIAS},
+    {"self_attn.o_proj.bias", TO(o.bias), HIDDEN, NONE, PART_O_BIAS},
+    {"self_attn.q_norm.weight", TO(norm_q), HEAD, NONE, PART_QK_NORM},
+    {"self_attn.k_norm.weight", TO(norm_k), HEAD, NONE, PART_QK_NORM},
+    {"post_attention_layernorm.weight", TO(norm_mlp), HIDDEN, NONE, 0},
+    {"mlp.gate_proj.weight", TO(gate.w), INNER, HIDDEN, 0},
+    {"mlp.up_proj.weight", TO(up.w), INNER, HIDDEN, 0},
+    {"mlp.down_proj.weight", TO(down.w), HIDDEN, INNER, 0},
+    {"mlp.gate_proj.bias", TO(gate.bias), INNER, NONE, PART_MLP_BIAS},
+    {"mlp.up_proj.bias", TO(up.bias), INNER, NONE, PART_MLP_BIAS},
+    {"mlp.down_proj.bias", TO(down.bias), HIDDEN, NONE, PART_MLP_BIAS},
+};
+#undef TO
+#define TO(field) offsetof(struct model, field)
+static const struct slot of_model[] = {
+    {"model.embed_tokens.weight", TO(embedding), VOCAB, HIDDEN, 0},
+    {"model.norm.weight", TO(norm), HIDDEN, NONE, 0},
+    {"lm_head.weight", TO(head), VOCAB, HIDDEN, PART_HEAD},
+};
+#undef TO
+
+/* What may lie in a file and changes nothing. */
+static const char *const unread[] = {".rotary_emb.inv_freq", ".attn_gate."};
+
+static int64_t size_of(const struct config *c, enum extent extent)
+{
+    switch (extent) {
+    case VOCAB:
+        return c->vocab;
+    case HIDDEN:
+        return c->hidden;
+    case INNER:
+        return c->inner;
+    case QUERY:
+        return (int64_t)c->q_heads * c->head_dim;
+    case KEY:
+        return (int64_t)c->kv_heads * c->head_dim;
+    case HEAD:
+        return c->head_dim;
+    case NONE:
+    default:
+        return 0;
+    }
+}
+
+/* What is done with each tensor: `at` is its place in the model, NULL in model_check(). */
+typedef int (*each_fn)(void *user, const st_tensor *t, const struct slot *slot, void *at);
+
+static int one(const struct config *config, const struct checkpoint *c, const char *name, const struct slot *slot,
+               void *base, each_fn each, void *user)
+{
+    const st_tensor *t = checkpoint_find(c, name);
+    const int rank = slot->cols ? 2 : 1;
+    const int64_t rows = size_of(config, slot->rows), cols = size_of(config, slot->cols);
+    char text[128], must[64];
+    if (!t)
+        return fail(EXIT_INPUT, "tensor %s is missing", name);
+    if (weight_type(t->dtype) < 0)
+        return fail(EXIT_INPUT, "tensor %s is %s, but must be F32, F16 or BF16", name, st_dtype_name(t->dtype));
+    if (t->rank != rank || t->shape[0] != rows || (rank == 2 && t->shape[1] != cols)) {
+        snprintf(must, sizeof must, rank == 2 ? "[%lld,%lld]" : "[%lld]", (long long)rows, (long long)cols);
+        return fail(EXIT_INPUT, "tensor %s is %s, but must be %s by config.json", name,
+                    st_shape_text(t, text, sizeof text), must);
+    }
+    return each(user, t, slot, base ? (char *)base + slot->offset : NULL);
+}
+
+static int every(const struct config *config, const struct checkpoint *c, struct model *model, each_fn each,
+                 void *user)
+{
+    char name[128];
+    int code = 0;
+    for (size_t i = 0; i < CLG_COUNT(of_model) && !code; i++)
+        if (!of_model[i].part || (config->parts & of_model[i].part))
+            code = one(config, c, of_model[i].name, &of_model[i], model, each, user);
+    for (int32_t l = 0; l < config->layers; l++)
+        for (size_t i = 0; i < CLG_COUNT(of_layer) && !code; i++) {
+            if (of_layer[i].part && !(config->parts & of_layer[i].part))
+                continue;
+            snprintf(name, sizeof name, "model.layers.%d.%s", (int)l, of_layer[i].name);
+            code = one(config, c, name, &of_layer[i], model ? &model->layers[l] : NULL, each, user);
+        }
+    return code;
+}
+
+static int is_read(const struct config *config, const char *name)
+{
+    int layer, at = 0;
+    for (size_t i = 0; i < CLG_COUNT(unread); i++)
+        if (strstr(name, unread[i]))
+            return 1;
+    for (size_t i = 0; i < CLG_COUNT(of_model); i++)
+        if (strcmp(of_model[i].name, name) == 0)
+            return 1; /* a head beside tied embeddings is the embedding once more */
+    if (sscanf(name, "model.layers.%d.%n", &layer, &at) != 1 || !at || layer < 0 || layer >= config->layers)
+        return 0;
+    for (size_t i = 0; i < CLG_COUNT(of_layer); i++)
+        if (strcmp(of_layer[i].name, name + at) == 0)
+            return !of_layer[i].part || (config->parts & of_layer[i].part);
+    return 0;
+}
+
+static int count(void *user, const st_tensor *t, const struct slot *slot, void *at)
+{
+    (void)at;
+    *(size_t *)user += slot->cols ? t->bytes : t->elements * sizeof(float);
+    return tensor_finite(t);
+}
+
+int model_check(const struct config *config, const struct checkpoint *c, size_t *bytes)
+{
+    *bytes = 0;
+    int code = every(config, c, NULL, count, bytes);
+    for (int f = 0; f < c->n && !code; f++)
+        for (size_t i = 0; i < c->files[f]->n_tensors && !code; i++)
+            if (!is_read(config, c->files[f]->tensors[i].name))
+                code = fail(EXIT_INPUT, "tensor %.120s belongs to no %s model of config.json and is not supported",
+                            c->files[f]->tensors[i].name, config->family);
+    return code;
+}
+
+int weight_type(st_dtype dtype)
+{
+    return dtype == ST_F32 ? 0 : dtype == ST_F16 ? 1 : dtype == ST_BF16 ? 2 : -1;
+}
+
+int tensor_finite(const st_tensor *t)
+{
+    /* All bits of the exponent. */
+    const uint32_t ones = t->dtype == ST_F32 ? 0x7f800000u : t->dtype == ST_F16 ? 0x7c00u : 0x7f80u;
+    const unsigned char *at = t->data;
+    const size_t size = st_dtype_size(t->dtype);
+    for (size_t i = 0; i < t->elements; i++, at += size) {
+        const uint32_t low = (uint32_t)at[0] | (uint32_t)at[1] << 8;
+        const uint32_t bits = size == 2 ? low : low | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        if ((bits & ones) == ones)
+            return fail(EXIT_INPUT, "tensor %s holds a number that is not finite, element %zu", t->name, i);
+    }
+    return 0;
+}
+
+int matrix_load(struct machine *m, const st_tensor *t, struct matrix *to)
+{
+    int code = buffer_make(m, t->bytes, t->name, &to->buffer);
+    to->type = weight_type(t->dtype);
+    to->rows = (cl_int)t->shape[0];
+    to->cols = t->rank > 1 ? (cl_int)t->shape[1] : 1;
+    return code ? code : buffer_write(m, to->buffer, t->bytes, t->data);
+}
+
+static int vector_load(struct machine *m, const st_tensor *t, cl_mem *to)
+{
+    float *wide = malloc((t->elements + 1) * sizeof *wide);
+    int code = wide ? 0 : fail(EXIT_INPUT, "there is no memory for tensor %s", t->name);
+    if (!code)
+        code = buffer_make(m, t->elements * sizeof *wide, t->name, to);
+    for (size_t i = 0; i < t->elements && !code; i++)
+        wide[i] = (float)st_value(t, i);
+    if (!code)
+        code = buffer_write(m, *to, t->elements * sizeof *wide, wide);
+    free(wide);
+    return code;
+}
+
+static int load(void *user, const st_tensor *t, const struct slot *slot, void *at)
+{
+    return slot->cols ? matrix_load(user, t, at) : vector_load(user, t, at);
+}
+
+int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, struct model *model)
+{
+    memset(model, 0, sizeof *model);
+    model->config = *config;
+    model->layers = calloc((size_t)config->layers, sizeof *model->layers);
+    if (!model->layers)
+        return fail(EXIT_INPUT, "there is no memory for %d layers", (int)config->layers);
+    return every(config, c, model, load, m);
+}
+
+/* Release what each slot holds: a matrix begins with its buffer, a vector is one. */
+static void release(const struct slot *slots, size_t n, void *base)
+{
+    for (size_t i = 0; i < n; i++) {
+        cl_mem buffer = *(cl_mem *)(void *)((char *)base + slots[i].offset);
+        if (buffer)
+            clReleaseMemObject(buffer);
+    }
+}
+
+void model_free(struct model *model)
+{
+    release(of_model, CLG_COUNT(of_model), model);
+    for (int32_t l = 0; model->layers && l < model->config.layers; l++)
+        release(of_layer, CLG_COUNT(of_layer), &model->layers[l]);
+    free(model->layers);
+    memset(model, 0, sizeof *model);
+}
