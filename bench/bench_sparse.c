@@ -179,7 +179,7 @@ static int run_rows(struct run *u)
     }
     u->o.budget /= .75;
     if (!code && u->r->n && o->op == OP_PIPELINE)
-        u->r->prefill = u->r->rows[u->r->n - 1];
+        u->r->prefill = u->r->rows[u->r->n > o->n_density / 2 ? u->r->n - 1 - o->n_density / 2 : 0];
     else if (!code && u->r->n && o->budget > 0 && !bench_stop && in_time(u, 2))
         code = run_prefill(u);
     return code;

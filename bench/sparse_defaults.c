@@ -6,12 +6,14 @@
 #include "fail.h"
 #include "sparse.h"
 
+enum { LENGTHS = 6 };
+
 /* A minute on two cores of a laptop; a GPU gets more to do. */
 static const struct defaults {
-    double seq[4], density[3], heads, head_dim;
+    double seq[LENGTHS], density[3], heads, head_dim;
     int dtype;
-} cpu = {{1024, 2048, 4096, 8192}, {.05, .1, .25}, 8, 128, CLGAZE_F32},
-  gpu = {{4096, 8192, 16384, 32768}, {.05, .1, .25}, 32, 128, CLGAZE_F16};
+} cpu = {{256, 512, 1024, 2048, 4096, 8192}, {.05, .1, .25}, 8, 128, CLGAZE_F32},
+  gpu = {{1024, 2048, 4096, 8192, 16384, 32768}, {.05, .1, .25}, 32, 128, CLGAZE_F16};
 
 static void fill(double *list, int *n, const double *from, int count)
 {
@@ -26,10 +28,9 @@ static void sweep(struct options *o, const struct defaults *d)
 {
     static const double density[] = {.02, .05, .1, .2, .3, .5, .75, 1}, block[] = {16, 32, 64, 128, 256};
     static const double dims[] = {32, 64, 96, 128, 256}, heads[] = {4, 8, 16, 32};
-    double seq[] = {d->seq[0] / 2, d->seq[0], d->seq[1], d->seq[2], d->seq[3]};
 
     if (o->sweep == SWEEP_SEQ)
-        fill(o->seq, &o->n_seq, seq, 5);
+        fill(o->seq, &o->n_seq, d->seq, LENGTHS);
     if (o->sweep == SWEEP_DENSITY)
         fill(o->density, &o->n_density, density, 8);
     if (o->sweep == SWEEP_BLOCK)
@@ -38,7 +39,7 @@ static void sweep(struct options *o, const struct defaults *d)
         fill(o->head_dim, &o->n_head_dim, dims, 5);
     if (o->sweep == SWEEP_HEADS)
         fill(o->heads, &o->n_heads, heads, 4);
-    fill(o->seq, &o->n_seq, &d->seq[2], 1);
+    fill(o->seq, &o->n_seq, &d->seq[LENGTHS - 2], 1);
     fill(o->density, &o->n_density, &d->density[1], 1);
 }
 
@@ -54,7 +55,7 @@ int options_complete(struct options *o, cl_device_type type)
     }
     if (o->sweep >= 0)
         sweep(o, d);
-    fill(o->seq, &o->n_seq, d->seq, 4);
+    fill(o->seq, &o->n_seq, d->seq, LENGTHS);
     fill(o->density, &o->n_density, d->density, 3);
     fill(o->block, &o->n_block, &block, 1);
     fill(o->heads, &o->n_heads, o->kv_heads > d->heads ? &(double){o->kv_heads} : &d->heads, 1);

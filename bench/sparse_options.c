@@ -235,8 +235,6 @@ static int check_asked(const struct options *o)
         to_stdout += o->out[i] && strcmp(o->out[i], "-") == 0;
     if (to_stdout > 1)
         return fail(EXIT_INPUT, "only one of --json, --csv, --markdown and --plot can go to standard output");
-    if (o->out[OUT_PLOT])
-        return fail(EXIT_INPUT, "--plot cannot be given: plots are not in this version");
     if (o->valued && !o->rule)
         return fail(EXIT_INPUT, "--value needs --rule");
     if (o->rule && !o->in && !o->valued)
@@ -279,8 +277,10 @@ int options_read(int argc, char **argv, struct options *o)
     for (int i = 1; i < argc && !code; i++)
         code = take(argc, argv, &i, o);
     /* Nothing asked but a device: a page within a minute. */
-    if (argc == 1 || (argc == 3 && o->device))
+    if (argc == 1 || (argc == 3 && o->device)) {
         o->budget = 45;
+        o->min_time = .3;
+    }
     if (!code && !(code = check_asked(o)) && o->in)
         code = input_open(o);
     if (!code && !o->in && o->rule)

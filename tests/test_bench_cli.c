@@ -1,9 +1,5 @@
 /*
  * test_bench_cli.c: bench_sparse as a user runs it.
- *
- * The program is $CLGAZE_BENCH_SPARSE, else CLGAZE_BENCH_SPARSE_PATH, else
- * bench_sparse in the build folder; where there is none its tests are skipped.
- * A build system should therefore build bench_sparse before this test runs.
  */
 #include <ctype.h>
 #include <signal.h>
@@ -14,101 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
-#include "harness.h"
-
-#define LAYER CLGAZE_TEST_DIR "/../examples/data/layer.safetensors"
-
-#ifndef CLGAZE_BENCH_SPARSE_PATH
-#define CLGAZE_BENCH_SPARSE_PATH CLGAZE_TEST_BUILD_DIR "/bench_sparse"
-#endif
-
-/* ---- the program ---- */
-
-/* What a run left behind. */
-struct outcome {
-    int code;
-    char out[1 << 16], err[1 << 12];
-};
-
-static void read_whole(FILE *f, char *text, size_t capacity)
-{
-    size_t n = f ? fread(text, 1, capacity - 1, f) : 0;
-
-    text[n] = '\0';
-}
-
-/* A file of this process, removed when the tests end. */
-static const char *scratch(const char *name)
-{
-    static char path[4][128];
-    static int at;
-    char *p = path[at++ % 4];
-
-    snprintf(p, sizeof path[0], "/tmp/clgaze-test-bench-%ld-%s", (long)getpid(), name);
-    return p;
-}
-
-/* The shell is needed to tell standard output from standard error. */
-static void run_bench(const char *arguments, struct outcome *r)
-{
-    const char *path = getenv("CLGAZE_BENCH_SPARSE"), *err = scratch("err");
-    const char *device = test_options().pick;
-    char command[2048];
-    FILE *f;
-    int status;
-
-    path = path ? path : CLGAZE_BENCH_SPARSE_PATH;
-    if (access(path, X_OK) != 0) {
-        print_message("bench_sparse is not built\n");
-        skip();
-    }
-    snprintf(command, sizeof command, "'%s' %s%s%s %s 2>%s", path, device ? "--device '" : "", device ? device : "",
-             device ? "'" : "", arguments, err);
-    f = popen(command, "r"); /* NOLINT: the command is ours */
-    assert_non_null(f);
-    read_whole(f, r->out, sizeof r->out);
-    status = pclose(f);
-    r->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    f = fopen(err, "r");
-    read_whole(f, r->err, sizeof r->err);
-    if (f)
-        fclose(f);
-    unlink(err);
-}
-
-#define TINY "--seq 64,100 --heads 4 --kv-heads 2 --head-dim 16 --block 16 --density .3,1 --min-time 0 --dtype f32 "
-
-static cJSON *parse(const char *text)
-{
-    const char *end = NULL;
-    cJSON *json = cJSON_ParseWithOpts(text, &end, 0);
-
-    assert_non_null(json);
-    while (isspace((unsigned char)*end))
-        end++;
-    assert_true(*end == '\0'); /* one value and nothing else */
-    return json;
-}
-
-static const cJSON *member(const cJSON *json, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!item)
-        print_error("no \"%s\"\n", name);
-    assert_non_null(item);
-    return item;
-}
-
-static double number_of(const cJSON *json, const char *name)
-{
-    const cJSON *item = member(json, name);
-
-    assert_true(cJSON_IsNumber(item));
-    return item->valuedouble;
-}
+#include "bench_run.h"
 
 static void check_json_row(const cJSON *row, int seq, double density, int stages)
 {
@@ -175,7 +77,7 @@ static int cut(char *line, char **fields, int most)
 static void csv_has_the_same_numbers(void **state)
 {
     static struct outcome r;
-    const char *path = scratch("csv");
+    const char *path = bench_scratch("csv");
     char arguments[512], head[1024], line[4096], *names[64], *values[64];
 
     (void)state;
@@ -378,16 +280,13 @@ static FILE *start_long(const char *path, pid_t *child)
 static void interrupted_run_shows_its_rows(void **state)
 {
     static char rest[1 << 14];
-    const char *path = getenv("CLGAZE_BENCH_SPARSE");
+    const char *path = bench_path();
     char line[512];
     int status, rows, of;
     bool seen = false;
     pid_t child;
 
     (void)state;
-    path = path ? path : CLGAZE_BENCH_SPARSE_PATH;
-    if (access(path, X_OK) != 0)
-        skip();
     FILE *f = start_long(path, &child);
     while (!seen && fgets(line, sizeof line, f))
         seen = strtol(line, NULL, 10) == 64;
