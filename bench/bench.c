@@ -183,7 +183,7 @@ int bench_fill(struct bench *b, cl_mem mem, size_t n, clgaze_dtype dtype, uint64
 
 volatile sig_atomic_t bench_stop;
 
-static double now(void)
+double bench_now(void)
 {
     struct timespec t;
 
@@ -272,15 +272,15 @@ static int make_room(struct samples *s, int rounds)
 /* Compiles what is compiled late and wakes the device; says how long a round takes. */
 static int warm_up(struct bench *b, const struct step *steps, int n, double seconds, double *round)
 {
-    double from = now(), ms[MAX_STEPS];
+    double from = bench_now(), ms[MAX_STEPS];
     int code = 0;
 
     do {
-        double start = now();
+        double start = bench_now();
 
         code = run_batch(b, steps, n, 1, ms);
-        *round = now() - start;
-    } while (!code && !bench_stop && now() - from < seconds / 10);
+        *round = bench_now() - start;
+    } while (!code && !bench_stop && bench_now() - from < seconds / 10);
     return code;
 }
 
@@ -293,17 +293,17 @@ int bench_time(struct bench *b, const struct step *steps, int n, double seconds,
     int code = warm_up(b, steps, n, seconds, &round);
 
     *s = (struct samples){.steps = n};
-    from = now();
+    from = bench_now();
     while (!code && (s->rounds < 1 || (!bench_stop && s->rounds < least) ||
-                     (!bench_stop && now() - from < seconds && s->rounds < MOST_ROUNDS))) {
+                     (!bench_stop && bench_now() - from < seconds && s->rounds < MOST_ROUNDS))) {
         int rounds = round * BATCH < slice ? BATCH : (int)(slice / round);
 
         rounds = rounds < 1 || seconds <= 0 ? 1 : rounds;
-        double start = now();
+        double start = bench_now();
 
         if (!(code = make_room(s, rounds)))
             code = run_batch(b, steps, n, rounds, s->ms + (size_t)s->rounds * (size_t)n);
-        s->host += 1e3 * (now() - start);
+        s->host += 1e3 * (bench_now() - start);
         for (int i = 0; i < rounds * n && !code; i++)
             s->device += s->ms[s->rounds * n + i];
         if (!code)

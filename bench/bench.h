@@ -124,6 +124,8 @@ extern volatile sig_atomic_t bench_stop;
 /* Run the steps one after another, round after round, until they have run for
  * `seconds` (and three rounds; with 0 seconds one); a warm-up comes first. */
 int bench_time(struct bench *b, const struct step *steps, int n, double seconds, struct samples *samples);
+/* Seconds of the host's clock. */
+double bench_now(void);
 void samples_free(struct samples *samples);
 /* Over the rounds, of the sum of steps first .. last. */
 struct stats samples_stats(const struct samples *samples, int first, int last);

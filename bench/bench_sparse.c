@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fail.h"
@@ -69,18 +68,10 @@ struct run {
     double from, last; /* when it began; seconds of the row before */
 };
 
-static double seconds_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Is there time for a row `factor` times as long as the one before? */
 static bool in_time(const struct run *u, double factor)
 {
-    return u->o.budget <= 0 || seconds_now() - u->from + factor * u->last < u->o.budget;
+    return u->o.budget <= 0 || bench_now() - u->from + factor * u->last < u->o.budget;
 }
 
 static void progress(const struct run *u, const struct row *row)
@@ -121,8 +112,25 @@ static void begin_row(const struct options *o, const struct data *d, int i, stru
     row->value = row->density = o->density[i % o->n_density];
     snprintf(row->op, sizeof row->op, "%s", op_names[o->op]);
     snprintf(row->dtype, sizeof row->dtype, "%s", clgaze_dtype_name((clgaze_dtype)o->dtype));
+    if (o->kernel)
+        snprintf(row->forced, sizeof row->forced, "%.*s", (int)strcspn(o->kernel, " "), o->kernel);
     snprintf(row->rule, sizeof row->rule, "%s", rule);
     snprintf(row->pattern, sizeof row->pattern, "%s", o->op == OP_ATTEND ? pattern_names[o->pattern] : "");
+}
+
+/* Unfused dense attention on the shape of the rows from `first` on. */
+static int run_beside(struct run *u, const struct data *data, int first)
+{
+    double ms = 0;
+    int code = unfused_measure(&u->b, &u->o, data, &ms);
+
+    if (code == REFUSED)
+        say(u->page, "CLBlast's GEMM, softmax and GEMM at %d tokens left out: %s", data->seq, u->b.sentence);
+    else if (!code && ms > 0)
+        say(u->page, "CLBlast's GEMM, softmax and GEMM at %d tokens: %.3f ms", data->seq, ms);
+    for (int i = first; i < u->r->n; i++)
+        u->r->rows[i].unfused = ms;
+    return code == REFUSED ? 0 : code;
 }
 
 /* All block sizes and densities of one shape. */
@@ -130,31 +138,47 @@ static int run_shape(struct run *u, struct data *data)
 {
     const struct options *o = &u->o;
     struct result *r = u->r;
-    int why = data_make(&u->b, o, data), code = why == REFUSED ? 0 : why;
+    int why = data_make(&u->b, o, data), code = why == REFUSED ? 0 : why, first = r->n;
 
     for (int i = 0; i < o->n_block * o->n_density && !code && !bench_stop && in_time(u, 1); i++) {
-        double from = seconds_now();
+        double from = bench_now();
 
         begin_row(o, data, i, &r->rows[r->n]);
         if ((code = run_row(u, data, why, &r->rows[r->n])))
             break;
-        u->last = seconds_now() - from;
+        u->last = bench_now() - from;
         if (r->n++ == 0) /* a run that cannot begin leaves one sentence alone */
             page_head(u->page, o, r);
         page_row(u->page, o, &r->rows[r->n - 1]);
     }
+    if (!code && o->beside && !bench_stop)
+        code = run_beside(u, data, first);
     data_free(&u->b, data);
     return code;
 }
 
-/* The stages at a middling density of the longest length that was measured in
- * full; the pipeline takes a few times as long as its attention. */
+/* The longest row whose stages there is time for: a check, a warm-up and three
+ * rounds of dense and pipeline, after some seconds of compiling. */
+static const struct row *prefill_like(const struct run *u)
+{
+    for (const struct row *x = u->r->rows + u->r->n - 1; x >= u->r->rows; x--)
+        if (x->state == ROW_DONE &&
+            bench_now() - u->from + 4 + 8e-3 * (x->dense.median + 2 * x->ms.median) < u->o.budget)
+            return x;
+    return NULL;
+}
+
+/* The stages at a middling density. */
 static int run_prefill(struct run *u)
 {
-    const struct row *last = &u->r->rows[u->r->n - 1];
-    struct data data = {last->seq, last->heads, last->kv_heads, last->head_dim, NULL, NULL, NULL, NULL};
+    const struct row *like = prefill_like(u);
     int why, code;
 
+    if (!like)
+        return 0;
+    struct data data = {.seq = like->seq, .heads = like->heads, .kv_heads = like->kv_heads};
+
+    data.head_dim = like->head_dim;
     u->o.op = OP_PIPELINE;
     why = data_make(&u->b, &u->o, &data);
     begin_row(&u->o, &data, u->o.n_density / 2, &u->r->prefill);
@@ -180,7 +204,7 @@ static int run_rows(struct run *u)
     u->o.budget /= .75;
     if (!code && u->r->n && o->op == OP_PIPELINE)
         u->r->prefill = u->r->rows[u->r->n > o->n_density / 2 ? u->r->n - 1 - o->n_density / 2 : 0];
-    else if (!code && u->r->n && o->budget > 0 && !bench_stop && in_time(u, 2))
+    else if (!code && u->r->n && o->budget > 0 && !bench_stop)
         code = run_prefill(u);
     return code;
 }
@@ -240,7 +264,7 @@ static int measure(struct run *u)
 
 static int run_device(const struct options *o, const char *pick, double budget, FILE *page, struct result *r)
 {
-    struct run u = {.o = *o, .r = r, .page = page, .from = seconds_now()};
+    struct run u = {.o = *o, .r = r, .page = page, .from = bench_now()};
     int code;
 
     u.o.device = pick;

@@ -7,6 +7,7 @@
  *   sparse_row.c       plans, buffers and times of a row
  *   sparse_lists.c     lists and the gate's tensors
  *   sparse_input.c     q, k and v of a file
+ *   unfused.c          dense attention by CLBlast
  *   sparse_check.c     some rows of the output against a double computation
  *   sparse_page.c      the screen that a person reads
  *   sparse_report.c    JSON, CSV and markdown
@@ -59,6 +60,8 @@ struct options {
     clgaze_problem problem; /* what rows have in common, rule and pools      */
     struct input *input;    /* NULL: random numbers                          */
     bool valued, dense;     /* --value, --density were given                 */
+    bool beside;            /* CLBlast's dense attention too                 */
+    bool shaped;            /* something was asked of the rows               */
     char command[512];      /* as it was typed                               */
 };
 
@@ -89,6 +92,7 @@ struct row {
     double density; /* asked for; where a rule decides: what it kept         */
     double kept;    /* density that the lists have                           */
     struct stats ms, dense;
+    double unfused;              /* CLBlast's dense attention, host time; 0: not measured */
     double stage[STAGES];        /* medians; 0: not run                               */
     double gflops, dense_gflops; /* kept blocks counted whole                  */
     double speedup;              /* dense over this                            */
@@ -98,7 +102,7 @@ struct row {
     double error;                /* of the checked rows                        */
     double clock;                /* device time over host time of the same rounds */
     int rounds;
-    char kernel[128], dense_kernel[128], reason[96];
+    char kernel[128], dense_kernel[128], reason[96], forced[24]; /* forced "": free choice */
 };
 
 /* What all rows of one shape share. */
@@ -160,6 +164,11 @@ int input_fill(struct bench *b, const struct options *o, const struct data *data
 int input_fill_gate(struct work *w, const clgaze_tensors *t);
 /* The token that a stream holds, as floats. */
 void input_token(const struct options *o, const struct data *data, int seed, int token, int head, float *x);
+
+/* ---- unfused.c ---- */
+
+/* Time CLBlast's GEMM, softmax, GEMM into data->out; 0, REFUSED with a sentence, or an exit code. */
+int unfused_measure(struct bench *b, const struct options *o, const struct data *data, double *ms);
 
 /* ---- sparse_check.c ---- */
 

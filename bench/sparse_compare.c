@@ -12,8 +12,9 @@ static const double least_noise = .02;
 static bool same_row(const struct row *a, const struct row *b)
 {
     return strcmp(a->op, b->op) == 0 && strcmp(a->dtype, b->dtype) == 0 && strcmp(a->pattern, b->pattern) == 0 &&
-           strcmp(a->rule, b->rule) == 0 && a->seq == b->seq && a->heads == b->heads && a->kv_heads == b->kv_heads &&
-           a->head_dim == b->head_dim && a->block == b->block && a->value == b->value;
+           strcmp(a->rule, b->rule) == 0 && strcmp(a->forced, b->forced) == 0 && a->seq == b->seq &&
+           a->heads == b->heads && a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->block == b->block &&
+           a->value == b->value;
 }
 
 /* Half of the middle half, as a share of the median. */

@@ -37,8 +37,8 @@ static float *rotate(const struct options *o, const st_tensor *t, const st_tenso
     float *x = floats_of(t);
 
     for (int64_t at = 0; x && at < t->shape[1] * heads; at++)
-        for (int64_t j = 0; j < n; j++) {
-            double angle = (double)(at / heads) * st_value(freq, (size_t)j), c = cos(angle), s = sin(angle);
+        for (int64_t j = 0, token = at / heads; j < n; j++) {
+            double angle = (double)token * st_value(freq, (size_t)j), c = cos(angle), s = sin(angle);
             float *a = x + at * d + j, *b = a + n;
             double u = (double)*a, v = (double)*b;
 

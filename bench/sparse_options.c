@@ -136,6 +136,12 @@ static int take_rule(const char *text, struct options *o)
     return word_at(text, rules, 5) < 0 ? -1 : 0;
 }
 
+static int take_beside(const char *text, struct options *o)
+{
+    o->beside = strcmp(text, "clblast") == 0;
+    return o->beside ? 0 : -1;
+}
+
 static int take_sweep(const char *text, struct options *o)
 {
     o->sweep = word_at(text, sweep_names, SWEEPS);
@@ -149,37 +155,47 @@ static const struct option {
     int (*take)(const char *text, struct options *o);
     const char *must; /* what the value must be */
     const char *help;
+    bool leaves; /* the page is the same with it */
 } table[] = {
     {"--device", take_device, "",
-     "index, or part of a name, of an OpenCL device, or all (the first GPU, else the first)"},
+     "index, or part of a name, of an OpenCL device, or all (the first GPU, else the first)", true},
     {"--op", take_op,
      "pool, gate, score, select, attend, pipeline, prefill or truth (others are not in this version)",
      "what is timed: attend; pipeline: pool to attend, stage by stage; prefill: the same in one call; truth; or "
      "pool, "
-     "gate, score, select alone (attend)"},
-    {"--seq", take_seq, "a comma list of token counts from 1 to 16777216", "comma list of tokens"},
-    {"--density", take_density, "a comma list of numbers above 0, at most 1", "comma list of shares of the blocks"},
-    {"--block", take_block, "a comma list of whole numbers from 4 to 256", "comma list of tokens a block (64)"},
-    {"--heads", take_heads, "a comma list of whole numbers from 1 to 1024", "query heads"},
+     "gate, score, select alone (attend)",
+     false},
+    {"--seq", take_seq, "a comma list of token counts from 1 to 16777216", "comma list of tokens", false},
+    {"--density", take_density, "a comma list of numbers above 0, at most 1", "comma list of shares of the blocks",
+     false},
+    {"--block", take_block, "a comma list of whole numbers from 4 to 256", "comma list of tokens a block (64)",
+     false},
+    {"--heads", take_heads, "a comma list of whole numbers from 1 to 1024", "query heads", false},
     {"--kv-heads", take_kv_heads, "a whole number from 1 to 1024 that divides --heads",
-     "key-value heads (a quarter of the query heads)"},
-    {"--head-dim", take_head_dim, "a comma list of multiples of 8 from 8 to 256", "channels of a head (128)"},
-    {"--dtype", take_dtype, "f32, f16 or bf16", "of q, k, v and out (f32 on CPUs, else f16)"},
-    {"--sweep", take_sweep, "seq, density, block, head-dim or heads", "many values of this one, one of each other"},
+     "key-value heads (a quarter of the query heads)", false},
+    {"--head-dim", take_head_dim, "a comma list of multiples of 8 from 8 to 256", "channels of a head (128)", false},
+    {"--dtype", take_dtype, "f32, f16 or bf16", "of q, k, v and out (f32 on CPUs, else f16)", false},
+    {"--sweep", take_sweep, "seq, density, block, head-dim or heads", "many values of this one, one of each other",
+     false},
     {"--pattern", take_pattern, "random, local, strided or real",
      "lists of --op attend: random; local: the first block and the last ones; strided; real: the gate's on --in "
-     "(random)"},
-    {"--rule", take_rule, "topk, ratio, budget, threshold or topp", "of select; its values are given by --value"},
-    {"--value", take_value, "a comma list of numbers from 0 to 16777216", "comma list of values of --rule"},
-    {"--in", take_in, "", "safetensors file with q, k, v (or q_gate, k_gate, rope_inv_freq) and w_k"},
-    {"--kernel", take_kernel, "", "strategy of the timed operation to force, tunables too: \"attend_cpu BM=64\""},
-    {"--min-time", take_min_time, "seconds from 0 to 600", "seconds that a row is measured for, at least (0.5)"},
-    {"--memory", take_memory, "megabytes, from 1", "megabytes that the device is taken to have (all)"},
-    {"--json", take_json, "", "write JSON to this file; - is standard output"},
-    {"--csv", take_csv, "", "write CSV to this file"},
-    {"--markdown", take_markdown, "", "write markdown to this file, to paste in an issue"},
-    {"--plot", take_plot, "", "draw the result in this SVG file"},
-    {"--baseline", take_baseline, "", "JSON of an earlier run to compare with"},
+     "(random)",
+     false},
+    {"--rule", take_rule, "topk, ratio, budget, threshold or topp", "of select; its values are given by --value",
+     false},
+    {"--value", take_value, "a comma list of numbers from 0 to 16777216", "comma list of values of --rule", false},
+    {"--in", take_in, "", "safetensors file with q, k, v (or q_gate, k_gate, rope_inv_freq) and w_k", false},
+    {"--kernel", take_kernel, "", "strategy of the timed operation to force, tunables too: \"attend_cpu BM=64\"",
+     false},
+    {"--beside", take_beside, "clblast", "clblast: its unfused dense attention too, where it fits", false},
+    {"--min-time", take_min_time, "seconds from 0 to 600", "seconds that a row is measured for, at least (0.5)",
+     false},
+    {"--memory", take_memory, "megabytes, from 1", "megabytes that the device is taken to have (all)", true},
+    {"--json", take_json, "", "write JSON to this file; - is standard output", true},
+    {"--csv", take_csv, "", "write CSV to this file", true},
+    {"--markdown", take_markdown, "", "write markdown to this file, to paste in an issue", true},
+    {"--plot", take_plot, "", "draw the result in this SVG file", true},
+    {"--baseline", take_baseline, "", "JSON of an earlier run to compare with", true},
 };
 
 enum { OPTIONS = sizeof table / sizeof *table };
@@ -221,6 +237,7 @@ static int take(int argc, char **argv, int *i, struct options *o)
         return fail(EXIT_INPUT, "%s needs a value", table[at].name);
     if (table[at].take(argv[*i], o))
         return fail(EXIT_INPUT, "%s is \"%.60s\", but must be %s", table[at].name, argv[*i], table[at].must);
+    o->shaped |= !table[at].leaves;
     o->valued |= table[at].take == take_value;
     o->dense |= table[at].take == take_density;
     return 0;
@@ -276,8 +293,7 @@ int options_read(int argc, char **argv, struct options *o)
     keep_command(argc, argv, o);
     for (int i = 1; i < argc && !code; i++)
         code = take(argc, argv, &i, o);
-    /* Nothing asked but a device: a page within a minute. */
-    if (argc == 1 || (argc == 3 && o->device)) {
+    if (!o->shaped) { /* no row was asked for: a page within a minute */
         o->budget = 45;
         o->min_time = .3;
     }

@@ -61,24 +61,26 @@ static void widen(struct axis *a, double value)
     a->high = fmax(a->high, value);
 }
 
-/* The next of 1, 2, 5, 10, ... or of the powers of two. */
-static double next_tick(double tick, bool doubling)
+/* Marks of an axis: powers of two, or of ten, or 1, 2, 5, 10, ... */
+static double tick_at(const struct axis *a, bool doubling, int i)
 {
-    double lead = tick / pow(10, floor(log10(tick) + 1e-9));
+    static const double leads[] = {1, 2, 5};
+    double first = pow(10, floor(log10(a->low)));
+    int decade = i / 3;
 
-    return doubling ? 2 * tick : lead < 1.5 ? 2 * tick : lead < 3 ? 2.5 * tick : 2 * tick;
+    if (doubling)
+        return exp2(floor(log2(a->low)) + i);
+    return a->high / a->low > 300 ? first * pow(10, i) : first * pow(10, decade) * leads[i % 3];
 }
 
 static void put_axis(FILE *f, const struct axis *x, const struct axis *y, bool across, bool doubling)
 {
     const struct axis *a = across ? x : y;
-    double tick = doubling ? exp2(floor(log2(a->low))) : pow(10, floor(log10(a->low)));
-    bool decades = !doubling && a->high / a->low > 300;
 
-    for (; tick <= a->high * 1.0001; tick = decades ? 10 * tick : next_tick(tick, doubling)) {
-        double at = pixel(a, tick);
+    for (int i = 0; tick_at(a, doubling, i) <= a->high; i++) {
+        double tick = tick_at(a, doubling, i), at = pixel(a, tick);
 
-        if (tick < a->low * .9999)
+        if (tick < a->low)
             continue;
         fprintf(f, "<path class=\"grid\" d=\"M%.1f %.1f%c%.1f\"/>", across ? at : x->from, across ? y->from : at,
                 across ? 'V' : 'H', across ? y->to : x->to);
@@ -102,7 +104,7 @@ struct series {
 };
 
 struct panel {
-    const char *title, *x_title, *y_title;
+    const char *title, *x_title;
     bool lengths; /* x is the length, else the density */
     struct axis x, y;
     struct series series[MAX_SERIES];

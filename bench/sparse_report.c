@@ -48,6 +48,7 @@ static const struct field {
     {"dense_ms_q1", AT(dense.q1), DOUBLE, DONE},
     {"dense_ms_q3", AT(dense.q3), DOUBLE, DONE},
     {"dense_gflops", AT(dense_gflops), DOUBLE, DONE},
+    {"unfused_ms", AT(unfused), DOUBLE, POSITIVE},
     {"dense_kernel", AT(dense_kernel), TEXT, ALWAYS},
     {"speedup", AT(speedup), DOUBLE, DONE},
     {"ideal_share", AT(ideal), DOUBLE, POSITIVE},
@@ -56,6 +57,7 @@ static const struct field {
     {"clock_share", AT(clock), DOUBLE, POSITIVE},
     {"error", AT(error), DOUBLE, DONE},
     {"rounds", AT(rounds), INT, DONE},
+    {"forced", AT(forced), TEXT, ALWAYS},
     {"note", AT(note), TEXT, ALWAYS},
 #undef AT
 };

@@ -41,9 +41,9 @@ const char *bench_scratch(const char *name)
 }
 
 /* The shell is needed to tell standard output from standard error. */
-void run_bench(const char *arguments, struct outcome *r)
+void run_program(const char *path, const char *arguments, struct outcome *r)
 {
-    const char *path = bench_path(), *err = bench_scratch("err");
+    const char *err = bench_scratch("err");
     const char *device = test_options().pick;
     char command[2048];
     FILE *f;
@@ -61,6 +61,11 @@ void run_bench(const char *arguments, struct outcome *r)
     if (f)
         fclose(f);
     unlink(err);
+}
+
+void run_bench(const char *arguments, struct outcome *r)
+{
+    run_program(bench_path(), arguments, r);
 }
 
 cJSON *parse(const char *text)

@@ -22,7 +22,8 @@ struct outcome {
 
 /* The program: $CLGAZE_BENCH_SPARSE, which the build sets; without it the test is skipped. */
 const char *bench_path(void);
-/* Run with these arguments, on the device under test. */
+/* Run a program with these arguments, on the device under test; or bench_sparse. */
+void run_program(const char *path, const char *arguments, struct outcome *r);
 void run_bench(const char *arguments, struct outcome *r);
 void read_whole(FILE *f, char *text, size_t capacity);
 /* A file name of this process; four of them at a time. */

@@ -201,6 +201,7 @@ static void bad_options_exit_2(void **state)
         "--in " CLGAZE_TEST_DIR "/../README.md",
         "--in " LAYER " --seq 64",
         "--in " LAYER " --sweep heads",
+        "--beside cublas",
         "--memory 0",
         "--memory 1.5",
         "--compare",
