@@ -45,31 +45,52 @@ int bench_gaze(struct bench *b, clgaze_status status)
 
 static void read_names(struct bench *b)
 {
+    struct machine *m = &b->machine;
     cl_platform_id platform = NULL;
 
     clGetDeviceInfo(b->id, CL_DEVICE_PLATFORM, sizeof(cl_platform_id), &platform, NULL);
-    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof b->platform - 1, b->platform, NULL);
-    clGetDeviceInfo(b->id, CL_DEVICE_VENDOR, sizeof b->vendor - 1, b->vendor, NULL);
-    clGetDeviceInfo(b->id, CL_DEVICE_NAME, sizeof b->name - 1, b->name, NULL);
-    clGetDeviceInfo(b->id, CL_DRIVER_VERSION, sizeof b->driver - 1, b->driver, NULL);
+    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof m->platform - 1, m->platform, NULL);
+    clGetDeviceInfo(b->id, CL_DEVICE_VENDOR, sizeof m->vendor - 1, m->vendor, NULL);
+    clGetDeviceInfo(b->id, CL_DEVICE_NAME, sizeof m->name - 1, m->name, NULL);
+    clGetDeviceInfo(b->id, CL_DRIVER_VERSION, sizeof m->driver - 1, m->driver, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_TYPE, sizeof b->type, &b->type, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof b->units, &b->units, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof b->max_alloc, &b->max_alloc, NULL);
     clGetDeviceInfo(b->id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof b->memory, &b->memory, NULL);
+    snprintf(m->type, sizeof m->type, "%s",
+             b->type & CL_DEVICE_TYPE_CPU   ? "cpu"
+             : b->type & CL_DEVICE_TYPE_GPU ? "gpu"
+                                            : "accelerator");
 }
 
-int bench_open(struct bench *b, const char *pick)
+static void limit_memory(struct bench *b, cl_ulong limit)
+{
+    if (limit && limit < b->memory)
+        b->memory = limit;
+    if (b->max_alloc > b->memory)
+        b->max_alloc = b->memory;
+    b->machine.units = b->units;
+    b->machine.memory = (double)b->memory;
+    b->machine.max_alloc = (double)b->max_alloc;
+}
+
+int bench_open(struct bench *b, const char *pick, cl_ulong limit)
 {
     clgaze_context_options options = {.pick = pick, .log = keep_sentence, .log_user = b};
     cl_int err;
     int code;
 
     memset(b, 0, sizeof *b);
-    if ((code = bench_gaze(b, clgaze_context_create(&options, &b->ctx))))
+    clgaze_status status = clgaze_context_create(&options, &b->ctx);
+
+    if (status == CLGAZE_ERR_NO_DEVICE && clgaze_device_list(NULL, 0) == 0)
+        return fail_no_device();
+    if ((code = bench_gaze(b, status)))
         return code;
     b->cl = clgaze_context_cl(b->ctx);
     b->id = clgaze_context_device(b->ctx);
     read_names(b);
+    limit_memory(b, limit);
     b->queue = clCreateCommandQueue(b->cl, b->id, CL_QUEUE_PROFILING_ENABLE, &err);
     code = bench_cl(b, err, "clCreateCommandQueue");
     if (!code)
@@ -160,7 +181,9 @@ int bench_fill(struct bench *b, cl_mem mem, size_t n, clgaze_dtype dtype, uint64
 
 /* ---- timing ---- */
 
-static double now(void)
+volatile sig_atomic_t bench_stop;
+
+double bench_now(void)
 {
     struct timespec t;
 
@@ -249,15 +272,15 @@ static int make_room(struct samples *s, int rounds)
 /* Compiles what is compiled late and wakes the device; says how long a round takes. */
 static int warm_up(struct bench *b, const struct step *steps, int n, double seconds, double *round)
 {
-    double from = now(), ms[MAX_STEPS];
+    double from = bench_now(), ms[MAX_STEPS];
     int code = 0;
 
     do {
-        double start = now();
+        double start = bench_now();
 
         code = run_batch(b, steps, n, 1, ms);
-        *round = now() - start;
-    } while (!code && now() - from < seconds / 10);
+        *round = bench_now() - start;
+    } while (!code && !bench_stop && bench_now() - from < seconds / 10);
     return code;
 }
 
@@ -270,13 +293,19 @@ int bench_time(struct bench *b, const struct step *steps, int n, double seconds,
     int code = warm_up(b, steps, n, seconds, &round);
 
     *s = (struct samples){.steps = n};
-    from = now();
-    while (!code && (s->rounds < least || (now() - from < seconds && s->rounds < MOST_ROUNDS))) {
+    from = bench_now();
+    while (!code && (s->rounds < 1 || (!bench_stop && s->rounds < least) ||
+                     (!bench_stop && bench_now() - from < seconds && s->rounds < MOST_ROUNDS))) {
         int rounds = round * BATCH < slice ? BATCH : (int)(slice / round);
 
         rounds = rounds < 1 || seconds <= 0 ? 1 : rounds;
+        double start = bench_now();
+
         if (!(code = make_room(s, rounds)))
             code = run_batch(b, steps, n, rounds, s->ms + (size_t)s->rounds * (size_t)n);
+        s->host += 1e3 * (bench_now() - start);
+        for (int i = 0; i < rounds * n && !code; i++)
+            s->device += s->ms[s->rounds * n + i];
         if (!code)
             s->rounds += rounds;
     }

@@ -3,11 +3,13 @@
  *
  *   stats.c  medians
  *   data.c   random numbers and block lists, the same on host and device
+ *   peak.c   what the device can do at most
  *   bench.c  a device, its buffers, and the timing loop
  */
 #ifndef CLGAZE_BENCH_H
 #define CLGAZE_BENCH_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +18,7 @@
 /* ---- stats.c -------------------------------------------------------------- */
 
 struct stats {
-    double median, min, max;
+    double median, min, max, q1, q3; /* q1, q3: the middle half lies between them */
 };
 
 /* Summarise n >= 1 values; sorts them. */
@@ -48,6 +50,10 @@ int lists_count(double density, int i);
 /* Fill at random, each head and row its own, the diagonal kept.  Returns 0, or
  * -1 when host memory ran out. */
 int lists_make(struct lists *lists, int heads, int rows, double density, uint64_t seed);
+/* Turn random lists into the first block and the last ones, or into even strides
+ * back from the diagonal; counts stay. */
+void lists_local(struct lists *lists);
+void lists_strided(struct lists *lists);
 void lists_free(struct lists *lists);
 /* Sum of all counts, and of all blocks that a causal row may see. */
 double lists_kept(const struct lists *lists);
@@ -59,22 +65,29 @@ double lists_visible(const struct lists *lists);
  * bench.sentence says why this row cannot be measured here; the next may. */
 enum { REFUSED = -1 };
 
+/* A device as a report names it. */
+struct machine {
+    char platform[128], vendor[128], name[128], driver[64], type[12];
+    double units, memory, max_alloc; /* compute units; bytes of all, of one buffer */
+};
+
 struct bench {
     clgaze_context *ctx;
     cl_context cl;
     cl_device_id id;
     cl_command_queue queue; /* in order, with times */
     cl_device_type type;
-    char platform[128], vendor[128], name[128], driver[64];
+    struct machine machine;
     cl_uint units;
     cl_ulong max_alloc, memory, used; /* bytes of one buffer, of all, of ours */
     cl_mem anchor;                    /* written before the first step        */
     char sentence[1024];              /* the last thing that went wrong       */
 };
 
-/* Open the device that `pick` names.  Returns 0, or an exit code after a
- * sentence on stderr; bench_close() in both cases. */
-int bench_open(struct bench *b, const char *pick);
+/* Open the device that `pick` names, as if it had no more than `limit` bytes
+ * (0: all that it has).  Returns 0, or an exit code after a sentence on stderr;
+ * bench_close() in both cases. */
+int bench_open(struct bench *b, const char *pick, cl_ulong limit);
 void bench_close(struct bench *b);
 /* An exit code, or REFUSED, for an answer of OpenCL or clgaze; prints the
  * sentence for an exit code. */
@@ -102,16 +115,40 @@ enum { MAX_STEPS = 8 };
 /* Times of several rounds: ms[round * steps + step]. */
 struct samples {
     int steps, rounds, room;
-    double *ms;
+    double *ms, device, host; /* device, host: ms of all rounds by either clock */
 };
+
+/* Set by a signal: bench_time() ends after the round that it is in. */
+extern volatile sig_atomic_t bench_stop;
 
 /* Run the steps one after another, round after round, until they have run for
  * `seconds` (and three rounds; with 0 seconds one); a warm-up comes first. */
 int bench_time(struct bench *b, const struct step *steps, int n, double seconds, struct samples *samples);
+/* Seconds of the host's clock. */
+double bench_now(void);
 void samples_free(struct samples *samples);
 /* Over the rounds, of the sum of steps first .. last. */
 struct stats samples_stats(const struct samples *samples, int first, int last);
 /* Run one step to its end. */
 int bench_run(struct bench *b, const struct step *step);
+
+/* ---- peak.c ---- */
+
+/* What the device was seen to do at most. */
+struct peak {
+    double gflops, least, gbytes; /* f32 multiply-add, the best and the worst time; copying, bytes read and
+                                     written; 0: unknown                                         */
+    cl_program program;
+    cl_kernel fma, copy;
+    cl_mem out;
+    size_t items;
+    cl_int n; /* rounds of the loop */
+};
+
+/* Measure both; peak_close() in any case. */
+int peak_open(struct bench *b, struct peak *peak);
+/* Measure multiply-add again, in milliseconds: the clock moves, so each row has a peak of its own. */
+int peak_now(struct bench *b, struct peak *peak, double *gflops);
+void peak_close(struct bench *b, struct peak *peak);
 
 #endif

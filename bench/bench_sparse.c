@@ -9,132 +9,389 @@
 #include "fail.h"
 #include "sparse.h"
 
-/* Where the results go. */
-struct outputs {
-    FILE *table, *json, *csv; /* json, csv NULL: not wanted */
-};
+enum { MAX_DEVICES = 16 };
 
-static int open_output(const char *option, const char *path, FILE **f)
-{
-    if (!path)
-        return 0;
-    *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
-    return *f ? 0 : fail(EXIT_INPUT, "%s: %s cannot be written: %s", option, path, strerror(errno));
-}
+/* ---- files ---- */
 
 /* Opened before anything is measured, so that a wrong path costs no minute. */
-static int open_outputs(const struct options *o, struct outputs *out)
+static int open_outputs(const struct options *o, FILE **files)
 {
-    int code = open_output("--json", o->json, &out->json);
+    for (int i = 0; i < OUTPUTS; i++) {
+        if (!o->out[i])
+            continue;
+        files[i] = strcmp(o->out[i], "-") == 0 ? stdout : fopen(o->out[i], "w");
+        if (!files[i])
+            return fail(EXIT_INPUT, "%s: %s cannot be written: %s", output_names[i], o->out[i], strerror(errno));
+    }
+    return 0;
+}
 
-    if (!code)
-        code = open_output("--csv", o->csv, &out->csv);
-    out->table = out->json == stdout || out->csv == stdout ? stderr : stdout;
+static int close_outputs(FILE **files)
+{
+    int code = 0;
+
+    for (int i = 0; i < OUTPUTS; i++) {
+        bool bad = files[i] && (ferror(files[i]) || fflush(files[i]));
+
+        if (files[i] && files[i] != stdout && fclose(files[i]))
+            bad = true;
+        if (bad)
+            code = fail(EXIT_INPUT, "%s cannot be written: %s", output_names[i], strerror(errno));
+    }
     return code;
 }
 
-static int close_output(const char *option, FILE *f)
+static int write_outputs(FILE **files, const struct result *results, int n)
 {
-    int bad;
+    int code = 0;
 
-    if (!f)
-        return 0;
-    bad = ferror(f) || fflush(f);
-    if (f != stdout && fclose(f))
-        bad = 1;
-    return bad ? fail(EXIT_INPUT, "%s cannot be written: %s", option, strerror(errno)) : 0;
+    if (files[OUT_JSON])
+        code = write_json(files[OUT_JSON], results, n);
+    if (!code && files[OUT_CSV])
+        code = write_csv(files[OUT_CSV], results, n);
+    if (!code && files[OUT_MARKDOWN])
+        code = write_markdown(files[OUT_MARKDOWN], results, n);
+    if (!code && files[OUT_PLOT])
+        code = write_plot(files[OUT_PLOT], results, n);
+    return code;
 }
 
-static void progress(const struct row *row)
+/* ---- rows ---- */
+
+/* One device's run. */
+struct run {
+    struct bench b;
+    struct options o; /* completed for this device */
+    struct peak peak;
+    struct result *r;
+    FILE *page;
+    double from, last; /* when it began; seconds of the row before */
+};
+
+/* Is there time for a row `factor` times as long as the one before? */
+static bool in_time(const struct run *u, double factor)
 {
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\rmeasuring %d tokens, blocks of %d, density %g ...\r", row->seq, row->block, row->density);
+    return u->o.budget <= 0 || bench_now() - u->from + factor * u->last < u->o.budget;
 }
 
-static void end_progress(void)
+static void progress(const struct run *u, const struct row *row)
 {
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K");
+        fprintf(stderr, "\rrow %d of %d: %s, %d tokens, %g ...\033[K\r", u->r->n + 1, u->r->most, row->op, row->seq,
+                row->value);
 }
 
 /* One row; one that the device has no room for says so, and the next follows. */
-static int run_row(struct bench *b, const struct options *o, const struct data *data, int why, struct row *row)
+static int run_row(struct run *u, const struct data *data, int why, struct row *row)
 {
     int code = why;
 
-    progress(row);
+    progress(u, row);
     if (!code)
-        code = row_measure(b, o, data, row);
+        code = row_measure(&u->b, &u->o, data, &u->peak, row);
     if (code == REFUSED) {
         row->state = ROW_REFUSED;
-        snprintf(row->note, sizeof row->note, "%s", b->sentence);
+        snprintf(row->note, sizeof row->note, "%.500s", u->b.sentence);
         code = 0;
     }
-    end_progress();
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+    if (*row->rule && strcmp(row->rule, "ratio") != 0)
+        row->density = row->kept;
     return code;
 }
 
-static int run_rows(struct bench *b, const struct options *o, FILE *table, struct row *rows)
+static void begin_row(const struct options *o, const struct data *d, int i, struct row *row)
 {
-    int code = 0, n = 0;
+    const char *rule = o->op == OP_TRUTH || (o->op == OP_ATTEND && o->pattern != REAL) ? ""
+                       : o->rule                                                       ? o->rule
+                                                                                       : "ratio";
 
-    for (int s = 0; s < o->n_seq && !code; s++) {
-        struct data data;
-        int why = data_make(b, o, (int)o->seq[s], &data);
+    *row = (struct row){.seq = d->seq, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
+    row->block = (int)o->block[i / o->n_density];
+    row->value = row->density = o->density[i % o->n_density];
+    snprintf(row->op, sizeof row->op, "%s", op_names[o->op]);
+    snprintf(row->dtype, sizeof row->dtype, "%s", clgaze_dtype_name((clgaze_dtype)o->dtype));
+    if (o->kernel)
+        snprintf(row->forced, sizeof row->forced, "%.*s", (int)strcspn(o->kernel, " "), o->kernel);
+    snprintf(row->rule, sizeof row->rule, "%s", rule);
+    snprintf(row->pattern, sizeof row->pattern, "%s", o->op == OP_ATTEND ? pattern_names[o->pattern] : "");
+}
 
-        code = why == REFUSED ? 0 : why;
-        for (int i = 0; i < o->n_block * o->n_density && !code; i++) {
-            struct row *row = &rows[n++];
+/* Unfused dense attention on the shape of the rows from `first` on. */
+static int run_beside(struct run *u, const struct data *data, int first)
+{
+    double ms = 0;
+    int code = unfused_measure(&u->b, &u->o, data, &ms);
 
-            row->seq = data.seq;
-            row->block = (int)o->block[i / o->n_density];
-            row->density = o->density[i % o->n_density];
-            if ((code = run_row(b, o, &data, why, row)))
-                break;
-            if (n == 1) /* a run that cannot begin leaves one sentence alone */
-                table_head(table, b, o);
-            table_row(table, o, row);
-        }
-        data_free(b, &data);
+    if (code == REFUSED)
+        say(u->page, "CLBlast's GEMM, softmax and GEMM at %d tokens left out: %s", data->seq, u->b.sentence);
+    else if (!code && ms > 0)
+        say(u->page, "CLBlast's GEMM, softmax and GEMM at %d tokens: %.3f ms", data->seq, ms);
+    for (int i = first; i < u->r->n; i++)
+        u->r->rows[i].unfused = ms;
+    return code == REFUSED ? 0 : code;
+}
+
+/* All block sizes and densities of one shape. */
+static int run_shape(struct run *u, struct data *data)
+{
+    const struct options *o = &u->o;
+    struct result *r = u->r;
+    int why = data_make(&u->b, o, data), code = why == REFUSED ? 0 : why, first = r->n;
+
+    for (int i = 0; i < o->n_block * o->n_density && !code && !bench_stop && in_time(u, 1); i++) {
+        double from = bench_now();
+
+        begin_row(o, data, i, &r->rows[r->n]);
+        if ((code = run_row(u, data, why, &r->rows[r->n])))
+            break;
+        u->last = bench_now() - from;
+        if (r->n++ == 0) /* a run that cannot begin leaves one sentence alone */
+            page_head(u->page, o, r);
+        page_row(u->page, o, &r->rows[r->n - 1]);
     }
+    if (!code && o->beside && !bench_stop)
+        code = run_beside(u, data, first);
+    data_free(&u->b, data);
     return code;
 }
 
-static int run(struct bench *b, const struct options *o, const struct outputs *out)
+/* The longest row whose stages there is time for: a check, a warm-up and three
+ * rounds of dense and pipeline, after some seconds of compiling. */
+static const struct row *prefill_like(const struct run *u)
 {
-    int n = o->n_seq * o->n_block * o->n_density, wrong = 0, code;
-    struct row *rows = calloc((size_t)n, sizeof *rows);
+    for (const struct row *x = u->r->rows + u->r->n - 1; x >= u->r->rows; x--)
+        if (x->state == ROW_DONE &&
+            bench_now() - u->from + 4 + 8e-3 * (x->dense.median + 2 * x->ms.median) < u->o.budget)
+            return x;
+    return NULL;
+}
 
-    if (!rows)
-        return fail(EXIT_INPUT, "host memory ran out");
-    code = run_rows(b, o, out->table, rows);
+/* The stages at a middling density. */
+static int run_prefill(struct run *u)
+{
+    const struct row *like = prefill_like(u);
+    int why, code;
+
+    if (!like)
+        return 0;
+    struct data data = {.seq = like->seq, .heads = like->heads, .kv_heads = like->kv_heads};
+
+    data.head_dim = like->head_dim;
+    u->o.op = OP_PIPELINE;
+    why = data_make(&u->b, &u->o, &data);
+    begin_row(&u->o, &data, u->o.n_density / 2, &u->r->prefill);
+    code = why && why != REFUSED ? why : run_row(u, &data, why, &u->r->prefill);
+    data_free(&u->b, &data);
+    u->o.op = OP_ATTEND;
+    return code;
+}
+
+static int run_rows(struct run *u)
+{
+    const struct options *o = &u->o;
+    int lengths = o->n_seq, dims = o->n_head_dim, code = 0;
+
+    u->o.budget *= .75; /* the rest is for the stages */
+    for (int i = 0; i < o->n_heads * dims * lengths && !code && !bench_stop && in_time(u, 4); i++) {
+        struct data data = {.seq = (int)o->seq[i % lengths], .heads = (int)o->heads[i / (dims * lengths)]};
+
+        data.head_dim = (int)o->head_dim[i / lengths % dims];
+        data.kv_heads = o->kv_heads ? o->kv_heads : data.heads % 4 ? data.heads : data.heads / 4;
+        code = run_shape(u, &data);
+    }
+    u->o.budget /= .75;
+    if (!code && u->r->n && o->op == OP_PIPELINE)
+        u->r->prefill = u->r->rows[u->r->n > o->n_density / 2 ? u->r->n - 1 - o->n_density / 2 : 0];
+    else if (!code && u->r->n && o->budget > 0 && !bench_stop)
+        code = run_prefill(u);
+    return code;
+}
+
+/* ---- devices ---- */
+
+/* Are the rows' kernels tuned, and if not, which command does it? */
+static void take_tuning(struct run *u)
+{
+    static const clgaze_op ops[OPS] = {CLGAZE_POOL,   CLGAZE_GATE,   CLGAZE_SCORE,  CLGAZE_SELECT,
+                                       CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_TRUTH};
+    const struct row *row = &u->r->rows[0];
+    clgaze_problem p = u->o.problem;
+    char text[96] = "", *class;
+
+    p.dtype = (clgaze_dtype)u->o.dtype;
+    p.q_heads = row->heads;
+    p.kv_heads = row->kv_heads;
+    p.head_dim = row->head_dim;
+    p.block_q = p.block_k = row->block;
+    p.max_q = p.max_k = row->seq;
+    p.value = row->value;
+    u->r->tuned = strncmp(row->reason, "tuned on this device", 20) == 0;
+    if (clgaze_tuning_problem(u->b.ctx, ops[u->o.op], &p, text, sizeof text) != CLGAZE_OK)
+        return;
+    if ((class = strrchr(text, ' '))) /* all lengths */
+        *class = '\0';
+    snprintf(u->r->tune, sizeof u->r->tune, "clgaze-tune%s%.40s%s --problem \"%s\"", u->o.device ? " --device '" : "",
+             u->o.device ? u->o.device : "", u->o.device ? "'" : "", text);
+}
+
+static int measure(struct run *u)
+{
+    struct result *r = u->r;
+    int code = peak_open(&u->b, &u->peak);
+
+    r->machine = u->b.machine;
+    r->battery = page_battery();
+    r->peak = u->peak.gflops;
+    r->copy = u->peak.gbytes;
+    r->most = u->o.n_heads * u->o.n_head_dim * u->o.n_seq * u->o.n_block * u->o.n_density;
+    snprintf(r->version, sizeof r->version, "%s", clgaze_version());
+    if (!(r->rows = calloc((size_t)r->most, sizeof *r->rows)))
+        code = fail(EXIT_INPUT, "host memory ran out");
     if (!code)
-        table_foot(out->table, o);
-    if (!code && out->json)
-        code = write_json(out->json, b, o, rows, n);
-    if (!code && out->csv)
-        code = write_csv(out->csv, o, rows, n);
-    for (int i = 0; i < n; i++)
-        wrong += rows[i].state == ROW_FAILED;
-    free(rows);
-    return code ? code : wrong ? EXIT_DIFFERS : EXIT_DONE;
+        code = run_rows(u);
+    r->peak = u->peak.gflops;
+    r->peak_least = u->peak.least;
+    r->stopped = bench_stop != 0;
+    if (!code && r->n) {
+        take_tuning(u);
+        page_foot(u->page, r);
+    }
+    peak_close(&u->b, &u->peak);
+    return code;
+}
+
+static int run_device(const struct options *o, const char *pick, double budget, FILE *page, struct result *r)
+{
+    struct run u = {.o = *o, .r = r, .page = page, .from = bench_now()};
+    int code;
+
+    u.o.device = pick;
+    u.o.budget = budget;
+    if (!(code = bench_open(&u.b, pick, (cl_ulong)o->memory << 20)) && !(code = options_complete(&u.o, u.b.type)))
+        code = measure(&u);
+    bench_close(&u.b);
+    return code;
+}
+
+/* Every device in turn; one that fails is named on stderr, and the next follows. */
+static int run_all(const struct options *o, FILE *page, struct result *results, int *n)
+{
+    int devices = (int)clgaze_device_list(NULL, 0), code = 0;
+
+    if (devices == 0)
+        return fail_no_device();
+    for (int i = 0; i < devices && i < MAX_DEVICES && !bench_stop; i++) {
+        char pick[16];
+
+        snprintf(pick, sizeof pick, "%d", i);
+        fprintf(page, "%s", i ? "\n" : "");
+        int bad = run_device(o, pick, o->budget / devices, page, &results[*n]);
+        code = code ? code : bad;
+        *n += !bad;
+    }
+    page_devices(page, results, *n);
+    return code;
+}
+
+/* ---- the command ---- */
+
+static int verdict(const struct result *results, int n)
+{
+    int wrong = 0;
+
+    for (int d = 0; d < n; d++) {
+        wrong += results[d].prefill.state == ROW_FAILED;
+        for (int i = 0; i < results[d].n; i++)
+            wrong += results[d].rows[i].state == ROW_FAILED;
+    }
+    return wrong ? EXIT_DIFFERS : bench_stop ? EXIT_STOPPED : EXIT_DONE;
+}
+
+/* Beside the JSON of an earlier run. */
+static int beside(const char *path, const struct result *now, FILE *page)
+{
+    struct result before = {0};
+    int slower = 0, code = read_json(path, &before);
+
+    if (!code)
+        code = compare(page, &before, now, &slower);
+    free(before.rows);
+    return code ? code : slower ? EXIT_DIFFERS : EXIT_DONE;
+}
+
+static int run(const struct options *o, FILE **files)
+{
+    struct result results[MAX_DEVICES] = {0};
+    FILE *page = stdout;
+    int n = 0, code;
+
+    for (int i = 0; i < OUTPUTS; i++)
+        page = files[i] == stdout ? stderr : page;
+    for (int i = 0; i < MAX_DEVICES; i++)
+        snprintf(results[i].command, sizeof results[i].command, "%s", o->command);
+    if (o->device && strcmp(o->device, "all") == 0)
+        code = run_all(o, page, results, &n);
+    else if (!(code = run_device(o, o->device, o->budget, page, &results[0])))
+        n = 1;
+    if (n) {
+        int late = write_outputs(files, results, n);
+
+        if (!late && o->baseline)
+            late = beside(o->baseline, &results[0], page);
+        code = code ? code : verdict(results, n);
+        code = code && code != EXIT_STOPPED ? code : late ? late : code;
+    }
+    for (int i = 0; i < MAX_DEVICES; i++)
+        free(results[i].rows);
+    return code;
+}
+
+static int compare_files(const struct options *o)
+{
+    struct result b = {0};
+    int code = read_json(o->compare[1], &b);
+
+    if (!code)
+        code = beside(o->compare[0], &b, stdout);
+    free(b.rows);
+    return code;
+}
+
+/* A baseline that cannot be read must not cost a minute. */
+static int check_baseline(const struct options *o)
+{
+    struct result r = {0};
+    int code = o->baseline ? read_json(o->baseline, &r) : 0;
+
+    free(r.rows);
+    return code;
+}
+
+/* A second Ctrl-C ends the program at once. */
+static void stop(int number)
+{
+    bench_stop = 1;
+    signal(number, SIG_DFL);
 }
 
 int main(int argc, char **argv)
 {
-    struct options options;
-    struct outputs outputs = {0};
-    struct bench bench = {0};
+    FILE *files[OUTPUTS] = {0};
+    struct options o;
     int code, late;
 
     fail_setup("bench_sparse", 0);
-    if ((code = options_read(argc, argv, &options)))
-        return code < 0 ? EXIT_DONE : code;
-    if (!(code = open_outputs(&options, &outputs)) && !(code = bench_open(&bench, options.device)) &&
-        !(code = options_complete(&options, bench.type)))
-        code = run(&bench, &options, &outputs);
-    bench_close(&bench);
-    if ((late = close_output("--json", outputs.json)) || (late = close_output("--csv", outputs.csv)))
-        code = code ? code : late;
-    return code;
+    signal(SIGINT, stop);
+    if (!(code = options_read(argc, argv, &o))) {
+        if (o.compare[0])
+            code = compare_files(&o);
+        else if (!(code = check_baseline(&o)) && !(code = open_outputs(&o, files)))
+            code = run(&o, files);
+    }
+    if ((late = close_outputs(files)))
+        code = code > 0 ? code : late;
+    input_close(o.input);
+    return code < 0 ? EXIT_DONE : code;
 }

@@ -148,6 +148,30 @@ int lists_make(struct lists *lists, int heads, int rows, double density, uint64_
     return 0;
 }
 
+void lists_local(struct lists *l)
+{
+    for (size_t at = 0; at < (size_t)l->heads * (size_t)l->rows; at++) {
+        int i = (int)(at % (size_t)l->rows), n = l->counts[at];
+        int32_t *row = l->blocks + at * (size_t)l->width;
+
+        for (int e = 0; e < n; e++)
+            row[e] = i - (n - 1) + e;
+        if (n > 1) /* a sink, as learned lists have */
+            row[0] = 0;
+    }
+}
+
+void lists_strided(struct lists *l)
+{
+    for (size_t at = 0; at < (size_t)l->heads * (size_t)l->rows; at++) {
+        int64_t i = (int64_t)(at % (size_t)l->rows), n = l->counts[at];
+        int32_t *row = l->blocks + at * (size_t)l->width;
+
+        for (int64_t e = 0; e < n; e++)
+            row[e] = (int32_t)((e + 1) * (i + 1) / n - 1);
+    }
+}
+
 void lists_free(struct lists *lists)
 {
     free(lists->counts);

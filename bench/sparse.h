@@ -1,11 +1,18 @@
 /*
  * sparse.h: the pieces of bench_sparse.
  *
- *   bench_sparse.c    the command: one row a length, block size and density
- *   sparse_options.c  the command line
- *   sparse_row.c      plans, buffers and times of a row
- *   sparse_check.c    some rows of the output against a double computation
- *   sparse_report.c   table, JSON and CSV
+ *   bench_sparse.c     the command: devices, and one row a shape, block size and density
+ *   sparse_options.c   the command line
+ *   sparse_defaults.c  what was not asked for, to suit the device
+ *   sparse_row.c       plans, buffers and times of a row
+ *   sparse_lists.c     lists and the gate's tensors
+ *   sparse_input.c     q, k and v of a file
+ *   unfused.c          dense attention by CLBlast
+ *   sparse_check.c     some rows of the output against a double computation
+ *   sparse_page.c      the screen that a person reads
+ *   sparse_report.c    JSON, CSV and markdown
+ *   sparse_compare.c   two results beside each other
+ *   sparse_plot.c      the drawing
  */
 #ifndef CLGAZE_BENCH_SPARSE_H
 #define CLGAZE_BENCH_SPARSE_H
@@ -15,22 +22,56 @@
 
 #include "bench.h"
 
+enum { EXIT_STOPPED = 130 }; /* as a shell says of Ctrl-C */
+
 /* ---- sparse_options.c ---- */
 
 enum { MAX_LIST = 32 };
 
+/* What a row times: all that the gate and attention do, or one operation. */
+enum op { OP_POOL, OP_GATE, OP_SCORE, OP_SELECT, OP_ATTEND, OP_PIPELINE, OP_PREFILL, OP_TRUTH, OPS };
+extern const char *const op_names[OPS];
+
+/* Where lists come from. */
+enum pattern { RANDOM, LOCAL, STRIDED, REAL, PATTERNS };
+extern const char *const pattern_names[PATTERNS];
+
+enum output { OUT_JSON, OUT_CSV, OUT_MARKDOWN, OUT_PLOT, OUTPUTS };
+extern const char *const output_names[OUTPUTS];
+
+enum sweep { SWEEP_SEQ, SWEEP_DENSITY, SWEEP_BLOCK, SWEEP_HEAD_DIM, SWEEP_HEADS, SWEEPS };
+extern const char *const sweep_names[SWEEPS];
+
+struct input;
+
 struct options {
-    const char *device, *kernel, *json, *csv; /* NULL: not given             */
-    int n_seq, n_block, n_density;
-    double seq[MAX_LIST], block[MAX_LIST], density[MAX_LIST];
-    int heads, kv_heads, head_dim; /* 0: not given, see options_complete()   */
-    int dtype;                     /* -1: not given                          */
-    bool pipeline;
+    const char *device, *kernel, *in, *rule, *baseline, *compare[2]; /* NULL: not given      */
+    const char *out[OUTPUTS];
+    int n_seq, n_block, n_density, n_heads, n_head_dim;
+    double seq[MAX_LIST], block[MAX_LIST], density[MAX_LIST], heads[MAX_LIST], head_dim[MAX_LIST];
+    int kv_heads;    /* 0: not given, see options_complete()                 */
+    int dtype;       /* -1: not given                                        */
+    int sweep;       /* -1: not given                                        */
+    int memory;      /* MB; 0: all that the device has                       */
     double min_time; /* seconds a row                                        */
+    double budget;   /* seconds of the whole run; 0: no limit                */
+    enum op op;
+    enum pattern pattern;
+    clgaze_problem problem; /* what rows have in common, rule and pools      */
+    struct input *input;    /* NULL: random numbers                          */
+    bool valued, dense;     /* --value, --density were given                 */
+    bool beside;            /* CLBlast's dense attention too                 */
+    bool shaped;            /* something was asked of the rows               */
+    char command[512];      /* as it was typed                               */
 };
 
 /* Returns 0, or -1 when help was printed, or an exit code after a sentence. */
 int options_read(int argc, char **argv, struct options *options);
+
+/* ---- sparse_defaults.c ---- */
+
+/* What must hold between options; 0, or an exit code after a sentence. */
+int options_check(const struct options *options);
 /* Choose what was not given to suit the device. */
 int options_complete(struct options *options, cl_device_type type);
 
@@ -43,50 +84,152 @@ enum row_state { ROW_DONE, ROW_FAILED, ROW_REFUSED };
 /* One line of the result.  Times are milliseconds on the device. */
 struct row {
     enum row_state state;
-    char note[1024]; /* why it failed or was refused                          */
-    int seq, block;
-    double density; /* asked for                                             */
+    char note[512];                     /* why it failed or was refused                           */
+    char op[12], dtype[8], pattern[12]; /* pattern "": lists by the gate     */
+    int seq, heads, kv_heads, head_dim, block;
+    char rule[12];  /* of the gate; "": none                                 */
+    double value;   /* density that was asked for, or the rule's value       */
+    double density; /* asked for; where a rule decides: what it kept         */
     double kept;    /* density that the lists have                           */
     struct stats ms, dense;
-    double stage[STAGES]; /* medians; 0: not run                               */
-    double gflops, dense_gflops;
-    double speedup; /* dense over sparse                                     */
-    double ideal;   /* the share of 1 / kept that speedup is                 */
-    double error;   /* of the checked rows                                   */
+    double unfused;              /* CLBlast's dense attention, host time; 0: not measured */
+    double stage[STAGES];        /* medians; 0: not run                               */
+    double gflops, dense_gflops; /* kept blocks counted whole                  */
+    double speedup;              /* dense over this                            */
+    double ideal;                /* the share of 1 / kept that speedup is      */
+    double peak;                 /* GFLOP/s of multiply-add beside this row; 0: unknown */
+    double of_peak;              /* what the visible keys need, of that; 0: matrix units, unknown */
+    double error;                /* of the checked rows                        */
+    double clock;                /* device time over host time of the same rounds */
     int rounds;
-    char kernel[128], dense_kernel[128];
+    char kernel[128], dense_kernel[128], reason[96], forced[24]; /* forced "": free choice */
 };
 
-/* What all rows of one length share. */
+/* What all rows of one shape share. */
 struct data {
-    int seq;
+    int seq, heads, kv_heads, head_dim;
     cl_mem q, k, v, out;
 };
 
-int data_make(struct bench *b, const struct options *o, int seq, struct data *data);
+int data_make(struct bench *b, const struct options *o, struct data *data);
 void data_free(struct bench *b, struct data *data);
 /* Measure one row: 0, REFUSED with the row saying so, or an exit code. */
-int row_measure(struct bench *b, const struct options *o, const struct data *data, struct row *row);
+int row_measure(struct bench *b, const struct options *o, const struct data *data, struct peak *peak,
+                struct row *row);
 extern const char *const stage_names[STAGES];
 
-/* ---- sparse_check.c ---- */
+/* One operation of a row, steps[0] being dense attention. */
+enum { MAX_MEMS = 24 };
+
+struct work {
+    struct bench *b;
+    const struct options *o;
+    const struct data *data;
+    struct row *row;
+    clgaze_problem problem;
+    struct step steps[1 + STAGES];
+    clgaze_plan *plans[1 + STAGES];
+    int n, rows;     /* steps; block rows of a head                         */
+    int first, last; /* the steps that are timed beside dense               */
+    bool gated;      /* the lists are the gate's                            */
+    cl_mem mem[MAX_MEMS];
+    int mems;
+    struct lists lists;
+};
+
+/* A compact tensor in a buffer of its own, released with the row. */
+int make_tensor(struct work *w, clgaze_tensor *t, const char *name, clgaze_dtype dtype, int rank,
+                const int64_t *shape);
+
+/* ---- sparse_lists.c ---- */
+
+/* Lists of a pattern, on the host and on the device. */
+int make_lists(struct work *w, clgaze_tensors *t);
+/* What pool to select read and write. */
+int make_gate(struct work *w, clgaze_tensors *t);
+/* What the gate chose, for the check and for counting. */
+int read_lists(struct work *w);
+
+/* ---- sparse_input.c ---- */
 
 /* Streams of random_number(). */
 enum { SEED_Q = 1, SEED_K = 2, SEED_V = 3, SEED_W = 4, SEED_LISTS = 5, SEED_CHECK = 6 };
+
+/* Read o->in: sets the shape and the gate's options. Returns 0, or an exit code. */
+int input_open(struct options *o);
+void input_close(struct input *input);
+/* Fill with q, k or v (by its seed) of the file, else at random. */
+int input_fill(struct bench *b, const struct options *o, const struct data *data, int seed, cl_mem mem);
+/* Fill q_gate, k_gate, w_k, w_q and rope_inv_freq. */
+int input_fill_gate(struct work *w, const clgaze_tensors *t);
+/* The token that a stream holds, as floats. */
+void input_token(const struct options *o, const struct data *data, int seed, int token, int head, float *x);
+
+/* ---- unfused.c ---- */
+
+/* Time CLBlast's GEMM, softmax, GEMM into data->out; 0, REFUSED with a sentence, or an exit code. */
+int unfused_measure(struct bench *b, const struct options *o, const struct data *data, double *ms);
+
+/* ---- sparse_check.c ---- */
 
 /* Compare some rows of `out` with attention in double; lists NULL: dense.
  * *error: the greatest relative error of a row.  Returns 0, or an exit code. */
 int check_rows(struct bench *b, const struct options *o, const struct data *data, int block,
                const struct lists *lists, double *error);
+/* The same of truth, each row whole. */
+int check_truth(struct work *w, const clgaze_tensor *truth, double *error);
 double check_tolerance(clgaze_dtype dtype);
+
+/* ---- a result ---- */
+
+/* What was measured on one device, by this run or by one whose JSON was read. */
+struct result {
+    struct machine machine;
+    char version[32], command[512];
+    double peak, peak_least, copy; /* GFLOP/s, GFLOP/s, GB/s; 0: unknown      */
+    struct row *rows, prefill;     /* prefill.seq 0: none                     */
+    int n, most;                   /* rows, and those asked for               */
+    bool stopped;                  /* by Ctrl-C                               */
+    bool battery, tuned;
+    char tune[192]; /* the command that tunes                                */
+};
+
+/* ---- sparse_page.c ---- */
+
+void page_head(FILE *f, const struct options *o, const struct result *r);
+void page_row(FILE *f, const struct options *o, const struct row *row);
+void page_foot(FILE *f, const struct result *r);
+/* The shortest length from which all rows like `as` are quicker than dense; 0: none. */
+int page_pays_from(const struct result *r, const struct row *as);
+bool page_battery(void);
+/* Several devices side by side. */
+void page_devices(FILE *f, const struct result *results, int n);
+/* Print a paragraph, broken between words, as wide as the terminal. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void say(FILE *f, const char *format, ...);
 
 /* ---- sparse_report.c ---- */
 
-void table_head(FILE *f, const struct bench *b, const struct options *o);
-void table_row(FILE *f, const struct options *o, const struct row *row);
-void table_foot(FILE *f, const struct options *o);
-/* Write all rows; 0, or an exit code after a sentence. */
-int write_json(FILE *f, const struct bench *b, const struct options *o, const struct row *rows, int n);
-int write_csv(FILE *f, const struct options *o, const struct row *rows, int n);
+/* Write results; 0, or an exit code after a sentence. */
+int write_json(FILE *f, const struct result *results, int n);
+int write_csv(FILE *f, const struct result *results, int n);
+int write_markdown(FILE *f, const struct result *results, int n);
+/* Read the first result of a JSON file; free its rows.  Returns 0, or an exit code after a sentence. */
+int read_json(const char *path, struct result *result);
+
+/* ---- sparse_compare.c ---- */
+
+/* What a difference of medians must exceed, as a share. */
+double compare_noise(const struct stats *a, const struct stats *b);
+/* 1: b is slower than a beyond noise; -1: quicker; 0: neither. */
+int compare_verdict(const struct stats *a, const struct stats *b);
+/* Say which rows of `b` differ from those of `a`; *slower counts those that are slower. */
+int compare(FILE *f, const struct result *a, const struct result *b, int *slower);
+
+/* ---- sparse_plot.c ---- */
+
+int write_plot(FILE *f, const struct result *results, int n);
 
 #endif

@@ -6,11 +6,17 @@
 #include <string.h>
 
 #include "fail.h"
+#include "options.h"
 #include "sparse.h"
 
-static int take_text(const char *text, void *to)
+const char *const op_names[OPS] = {"pool", "gate", "score", "select", "attend", "pipeline", "prefill", "truth"};
+const char *const pattern_names[PATTERNS] = {"random", "local", "strided", "real"};
+const char *const output_names[OUTPUTS] = {"--json", "--csv", "--markdown", "--plot"};
+const char *const sweep_names[SWEEPS] = {"seq", "density", "block", "head-dim", "heads"};
+
+static int take_text(const char *text, const char **to)
 {
-    memcpy(to, &text, sizeof text);
+    *to = text;
     return 0;
 }
 
@@ -30,7 +36,8 @@ static bool number(const char *text, char **end, const struct range *range, doub
 }
 
 static const struct range seqs = {1, 1 << 24, 1, false}, counts = {1, 1024, 1, false}, dims = {8, 256, 8, false},
-                          blocks = {4, 256, 1, false}, densities = {0, 1, 0, true}, times = {0, 600, 0, false};
+                          blocks = {4, 256, 1, false}, densities = {0, 1, 0, true}, values = {0, 1 << 24, 0, false},
+                          times = {0, 600, 0, false}, megabytes = {1, 1 << 24, 1, false};
 
 static int take_list(const char *text, const struct range *range, double *list, int *n)
 {
@@ -45,54 +52,57 @@ static int take_list(const char *text, const struct range *range, double *list, 
     return -1;
 }
 
+static int take_real(const char *text, const struct range *range, double *to)
+{
+    char *end;
+
+    return number(text, &end, range, to) && *end == '\0' ? 0 : -1;
+}
+
 static int take_int(const char *text, const struct range *range, int *to)
 {
     double value = 0;
-    char *end;
-    bool good = number(text, &end, range, &value) && *end == '\0';
+    int bad = take_real(text, range, &value);
 
     *to = (int)value;
-    return good ? 0 : -1;
+    return bad;
 }
 
-static int take_seq(const char *text, struct options *o)
+/* Index of a word; -1 when it is none of them. */
+static int word_at(const char *text, const char *const *words, int n)
 {
-    return take_list(text, &seqs, o->seq, &o->n_seq);
+    for (int i = 0; i < n; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i;
+    return -1;
 }
 
-static int take_block(const char *text, struct options *o)
-{
-    return take_list(text, &blocks, o->block, &o->n_block);
-}
+/* ---- one function an option ---- */
 
-static int take_density(const char *text, struct options *o)
-{
-    return take_list(text, &densities, o->density, &o->n_density);
-}
+#define TAKE(name, call)                                                                                             \
+    static int take_##name(const char *text, struct options *o)                                                      \
+    {                                                                                                                \
+        return call;                                                                                                 \
+    }
+#define TAKE_TEXT(name, field) TAKE(name, take_text(text, &o->field))
 
-static int take_heads(const char *text, struct options *o)
-{
-    return take_int(text, &counts, &o->heads);
-}
-
-static int take_kv_heads(const char *text, struct options *o)
-{
-    return take_int(text, &counts, &o->kv_heads);
-}
-
-static int take_head_dim(const char *text, struct options *o)
-{
-    return take_int(text, &dims, &o->head_dim);
-}
-
-static int take_min_time(const char *text, struct options *o)
-{
-    char *end;
-
-    return number(text, &end, &times, &o->min_time) && *end == '\0' ? 0 : -1;
-}
-
-/* ---- words ---- */
+TAKE(seq, take_list(text, &seqs, o->seq, &o->n_seq))
+TAKE(block, take_list(text, &blocks, o->block, &o->n_block))
+TAKE(density, take_list(text, &densities, o->density, &o->n_density))
+TAKE(value, take_list(text, &values, o->density, &o->n_density))
+TAKE(heads, take_list(text, &counts, o->heads, &o->n_heads))
+TAKE(head_dim, take_list(text, &dims, o->head_dim, &o->n_head_dim))
+TAKE(kv_heads, take_int(text, &counts, &o->kv_heads))
+TAKE(memory, take_int(text, &megabytes, &o->memory))
+TAKE(min_time, take_real(text, &times, &o->min_time))
+TAKE_TEXT(device, device)
+TAKE_TEXT(kernel, kernel)
+TAKE_TEXT(in, in)
+TAKE_TEXT(baseline, baseline)
+TAKE_TEXT(json, out[OUT_JSON])
+TAKE_TEXT(csv, out[OUT_CSV])
+TAKE_TEXT(markdown, out[OUT_MARKDOWN])
+TAKE_TEXT(plot, out[OUT_PLOT])
 
 static int take_dtype(const char *text, struct options *o)
 {
@@ -104,35 +114,38 @@ static int take_dtype(const char *text, struct options *o)
 
 static int take_op(const char *text, struct options *o)
 {
-    o->pipeline = strcmp(text, "pipeline") == 0;
-    return o->pipeline || strcmp(text, "attend") == 0 ? 0 : -1;
+    int at = word_at(text, op_names, OPS);
+
+    o->op = (enum op)at;
+    return at < 0 ? -1 : 0;
 }
 
-static int take_device(const char *text, struct options *o)
+static int take_pattern(const char *text, struct options *o)
 {
-    return take_text(text, &o->device);
+    int at = word_at(text, pattern_names, PATTERNS);
+
+    o->pattern = (enum pattern)at;
+    return at < 0 ? -1 : 0;
 }
 
-static int take_kernel(const char *text, struct options *o)
+static int take_rule(const char *text, struct options *o)
 {
-    return take_text(text, &o->kernel);
+    static const char *const rules[] = {"topk", "ratio", "budget", "threshold", "topp"};
+
+    o->rule = text;
+    return word_at(text, rules, 5) < 0 ? -1 : 0;
 }
 
-static int take_json(const char *text, struct options *o)
+static int take_beside(const char *text, struct options *o)
 {
-    return take_text(text, &o->json);
+    o->beside = strcmp(text, "clblast") == 0;
+    return o->beside ? 0 : -1;
 }
 
-static int take_csv(const char *text, struct options *o)
+static int take_sweep(const char *text, struct options *o)
 {
-    return take_text(text, &o->csv);
-}
-
-static int take_plot(const char *text, struct options *o)
-{
-    (void)text;
-    (void)o;
-    return -1;
+    o->sweep = word_at(text, sweep_names, SWEEPS);
+    return o->sweep < 0 ? -1 : 0;
 }
 
 /* ---- the table ---- */
@@ -142,23 +155,47 @@ static const struct option {
     int (*take)(const char *text, struct options *o);
     const char *must; /* what the value must be */
     const char *help;
+    bool leaves; /* the page is the same with it */
 } table[] = {
-    {"--device", take_device, "", "index, or part of a name, of an OpenCL device (the first GPU, else the first)"},
-    {"--op", take_op, "attend or pipeline (truth and attend_bwd are not in this version)",
-     "attend, or pipeline: pool to attend (attend)"},
-    {"--seq", take_seq, "a comma list of token counts from 1 to 16777216", "comma list of tokens"},
-    {"--density", take_density, "a comma list of numbers above 0, at most 1", "comma list of shares of the blocks"},
-    {"--block", take_block, "a comma list of whole numbers from 4 to 256", "comma list of tokens a block (64)"},
-    {"--heads", take_heads, "a whole number from 1 to 1024", "query heads"},
+    {"--device", take_device, "",
+     "index, or part of a name, of an OpenCL device, or all (the first GPU, else the first)", true},
+    {"--op", take_op,
+     "pool, gate, score, select, attend, pipeline, prefill or truth (others are not in this version)",
+     "what is timed: attend; pipeline: pool to attend, stage by stage; prefill: the same in one call; truth; or "
+     "pool, "
+     "gate, score, select alone (attend)",
+     false},
+    {"--seq", take_seq, "a comma list of token counts from 1 to 16777216", "comma list of tokens", false},
+    {"--density", take_density, "a comma list of numbers above 0, at most 1", "comma list of shares of the blocks",
+     false},
+    {"--block", take_block, "a comma list of whole numbers from 4 to 256", "comma list of tokens a block (64)",
+     false},
+    {"--heads", take_heads, "a comma list of whole numbers from 1 to 1024", "query heads", false},
     {"--kv-heads", take_kv_heads, "a whole number from 1 to 1024 that divides --heads",
-     "key-value heads (a quarter of the query heads)"},
-    {"--head-dim", take_head_dim, "a multiple of 8 from 8 to 256", "channels of a head (128)"},
-    {"--dtype", take_dtype, "f32, f16 or bf16", "of q, k, v and out (f32 on CPUs, else f16)"},
-    {"--min-time", take_min_time, "seconds from 0 to 600", "seconds that a row is measured for, at least (0.5)"},
-    {"--kernel", take_kernel, "", "strategy of attention to force, with tunables if wanted: \"attend_cpu BM=64\""},
-    {"--json", take_json, "", "write JSON to this file; - is standard output"},
-    {"--csv", take_csv, "", "write CSV to this file; - is standard output"},
-    {"--plot", take_plot, "left out: plots are not in this version", "not in this version"},
+     "key-value heads (a quarter of the query heads)", false},
+    {"--head-dim", take_head_dim, "a comma list of multiples of 8 from 8 to 256", "channels of a head (128)", false},
+    {"--dtype", take_dtype, "f32, f16 or bf16", "of q, k, v and out (f32 on CPUs, else f16)", false},
+    {"--sweep", take_sweep, "seq, density, block, head-dim or heads", "many values of this one, one of each other",
+     false},
+    {"--pattern", take_pattern, "random, local, strided or real",
+     "lists of --op attend: random; local: the first block and the last ones; strided; real: the gate's on --in "
+     "(random)",
+     false},
+    {"--rule", take_rule, "topk, ratio, budget, threshold or topp", "of select; its values are given by --value",
+     false},
+    {"--value", take_value, "a comma list of numbers from 0 to 16777216", "comma list of values of --rule", false},
+    {"--in", take_in, "", "safetensors file with q, k, v (or q_gate, k_gate, rope_inv_freq) and w_k", false},
+    {"--kernel", take_kernel, "", "strategy of the timed operation to force, tunables too: \"attend_cpu BM=64\"",
+     false},
+    {"--beside", take_beside, "clblast", "clblast: its unfused dense attention too, where it fits", false},
+    {"--min-time", take_min_time, "seconds from 0 to 600", "seconds that a row is measured for, at least (0.5)",
+     false},
+    {"--memory", take_memory, "megabytes, from 1", "megabytes that the device is taken to have (all)", true},
+    {"--json", take_json, "", "write JSON to this file; - is standard output", true},
+    {"--csv", take_csv, "", "write CSV to this file", true},
+    {"--markdown", take_markdown, "", "write markdown to this file, to paste in an issue", true},
+    {"--plot", take_plot, "", "draw the result in this SVG file", true},
+    {"--baseline", take_baseline, "", "JSON of an earlier run to compare with", true},
 };
 
 enum { OPTIONS = sizeof table / sizeof *table };
@@ -166,76 +203,103 @@ enum { OPTIONS = sizeof table / sizeof *table };
 static int help(void)
 {
     printf("bench_sparse: block-sparse attention beside dense attention on this device\n\n");
+    printf("  %-11s %s\n", "", "without options: a page within a minute");
     for (int i = 0; i < OPTIONS; i++)
         printf("  %-11s %s\n", table[i].name, table[i].help);
-    printf("\nExit: 0 done, 1 a row was wrong, 2 bad option or input, 3 OpenCL failed.\n");
+    printf("  %-11s %s\n", "--compare", "two JSON files, A and B: say which rows of B differ; nothing is measured");
+    printf(
+        "\nExit: 0 done, 1 a row was wrong, or slower than in the baseline, 2 bad option or input, 3 OpenCL failed, "
+        "130 interrupted.\n");
     return -1;
 }
 
-static int check(const struct options *o)
+/* One option and its value; -1 for what help printed. */
+static int take(int argc, char **argv, int *i, struct options *o)
 {
-    if (o->heads && o->kv_heads && o->heads % o->kv_heads)
-        return fail(EXIT_INPUT, "--kv-heads is %d, but must divide --heads, which is %d", o->kv_heads, o->heads);
-    if (o->json && o->csv && strcmp(o->json, "-") == 0 && strcmp(o->csv, "-") == 0)
-        return fail(EXIT_INPUT, "--json and --csv cannot both go to standard output");
+    int at = 0;
+
+    if (strcmp(argv[*i], "--help") == 0)
+        return help();
+    if (strcmp(argv[*i], "--version") == 0)
+        return printf("bench_sparse %s\n", clgaze_version()), -1;
+    if (strcmp(argv[*i], "--compare") == 0) {
+        if (*i + 2 >= argc)
+            return fail(EXIT_INPUT, "--compare needs two files");
+        o->compare[0] = argv[++*i];
+        o->compare[1] = argv[++*i];
+        return 0;
+    }
+    while (at < OPTIONS && strcmp(argv[*i], table[at].name) != 0)
+        at++;
+    if (at == OPTIONS)
+        return fail(EXIT_INPUT, "%.40s is not an option; see --help", argv[*i]);
+    if (++*i == argc)
+        return fail(EXIT_INPUT, "%s needs a value", table[at].name);
+    if (table[at].take(argv[*i], o))
+        return fail(EXIT_INPUT, "%s is \"%.60s\", but must be %s", table[at].name, argv[*i], table[at].must);
+    o->shaped |= !table[at].leaves;
+    o->valued |= table[at].take == take_value;
+    o->dense |= table[at].take == take_density;
     return 0;
+}
+
+/* What was asked on the command line alone. */
+static int check_asked(const struct options *o)
+{
+    int to_stdout = 0;
+
+    for (int i = 0; i < OUTPUTS; i++)
+        to_stdout += o->out[i] && strcmp(o->out[i], "-") == 0;
+    if (to_stdout > 1)
+        return fail(EXIT_INPUT, "only one of --json, --csv, --markdown and --plot can go to standard output");
+    if (o->valued && !o->rule)
+        return fail(EXIT_INPUT, "--value needs --rule");
+    if (o->rule && !o->in && !o->valued)
+        return fail(EXIT_INPUT, "--rule needs --value");
+    if (o->rule && o->dense)
+        return fail(EXIT_INPUT, "--density cannot be given beside --rule, whose values are --value");
+    if (o->rule && (o->op == OP_TRUTH || (o->op == OP_ATTEND && o->pattern != REAL)))
+        return fail(EXIT_INPUT, "--rule is of select, which --op %s does not run", op_names[o->op]);
+    if (o->pattern != RANDOM && o->op != OP_ATTEND)
+        return fail(EXIT_INPUT, "--pattern is for --op attend; --op %s makes its own lists", op_names[o->op]);
+    if (o->in && (o->n_seq || o->n_heads || o->n_head_dim || o->kv_heads || o->dtype >= 0 || o->sweep == SWEEP_SEQ ||
+                  o->sweep == SWEEP_HEADS || o->sweep == SWEEP_HEAD_DIM))
+        return fail(EXIT_INPUT, "--in has a shape and a type of its own: leave out --seq, --heads, --kv-heads, "
+                                "--head-dim, --dtype, and sweeps of them");
+    if (o->pattern == REAL && !o->in)
+        return fail(EXIT_INPUT, "--pattern real needs --in, a file with q, k, v and w_k");
+    return 0;
+}
+
+/* For reports: what to type to do it again. */
+static void keep_command(int argc, char **argv, struct options *o)
+{
+    size_t at = (size_t)snprintf(o->command, sizeof o->command, "bench_sparse");
+
+    for (int i = 1; i < argc && at < sizeof o->command; i++) {
+        const char *quote = strpbrk(argv[i], " *?\"$") ? "'" : "";
+
+        at += (size_t)snprintf(o->command + at, sizeof o->command - at, " %s%s%s", quote, argv[i], quote);
+    }
 }
 
 int options_read(int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.dtype = -1, .min_time = .5};
-    for (int i = 1; i < argc; i++) {
-        int at = 0;
+    int code = 0;
 
-        if (strcmp(argv[i], "--help") == 0)
-            return help();
-        if (strcmp(argv[i], "--version") == 0)
-            return printf("bench_sparse %s\n", clgaze_version()), -1;
-        while (at < OPTIONS && strcmp(argv[i], table[at].name) != 0)
-            at++;
-        if (at == OPTIONS)
-            return fail(EXIT_INPUT, "%.40s is not an option; see --help", argv[i]);
-        if (++i == argc)
-            return fail(EXIT_INPUT, "%s needs a value", table[at].name);
-        if (table[at].take(argv[i], o))
-            return fail(EXIT_INPUT, "%s is \"%.60s\", but must be %s", table[at].name, argv[i], table[at].must);
+    *o = (struct options){.dtype = -1, .sweep = -1, .min_time = .5, .op = OP_ATTEND};
+    o->problem = clgaze_problem_default();
+    o->problem.rule = CLGAZE_RATIO;
+    keep_command(argc, argv, o);
+    for (int i = 1; i < argc && !code; i++)
+        code = take(argc, argv, &i, o);
+    if (!o->shaped) { /* no row was asked for: a page within a minute */
+        o->budget = 45;
+        o->min_time = .3;
     }
-    return check(o);
-}
-
-/* ---- defaults ---- */
-
-/* A minute on two cores of a laptop; a GPU gets more to do. */
-static const struct {
-    int n_seq, n_density;
-    double seq[4], density[3];
-    int heads, head_dim, dtype;
-} cpu = {4, 3, {1024, 2048, 4096, 8192}, {.05, .1, .25}, 8, 128, CLGAZE_F32},
-  gpu = {4, 3, {4096, 8192, 16384, 32768}, {.05, .1, .25}, 32, 128, CLGAZE_F16};
-
-int options_complete(struct options *o, cl_device_type type)
-{
-    bool is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
-
-    if (!o->n_seq) {
-        o->n_seq = is_cpu ? cpu.n_seq : gpu.n_seq;
-        memcpy(o->seq, is_cpu ? cpu.seq : gpu.seq, sizeof cpu.seq);
-    }
-    if (!o->n_density) {
-        o->n_density = is_cpu ? cpu.n_density : gpu.n_density;
-        memcpy(o->density, is_cpu ? cpu.density : gpu.density, sizeof cpu.density);
-    }
-    if (!o->n_block)
-        o->block[o->n_block++] = 64;
-    if (!o->heads) {
-        o->heads = is_cpu ? cpu.heads : gpu.heads;
-        o->heads = o->kv_heads > o->heads ? o->kv_heads : o->heads;
-    }
-    if (!o->kv_heads)
-        o->kv_heads = o->heads % 4 ? o->heads : o->heads / 4;
-    if (!o->head_dim)
-        o->head_dim = is_cpu ? cpu.head_dim : gpu.head_dim;
-    if (o->dtype < 0)
-        o->dtype = is_cpu ? cpu.dtype : gpu.dtype;
-    return check(o);
+    if (!code && !(code = check_asked(o)) && o->in)
+        code = input_open(o);
+    if (!code && !o->in && o->rule)
+        code = option_set("rule", o->rule, &o->problem);
+    return code ? code : options_check(o);
 }

@@ -1,5 +1,5 @@
 /*
- * sparse_report.c: table, JSON and CSV.
+ * sparse_report.c: JSON, CSV and markdown, and JSON read back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,100 +9,56 @@
 #include "fail.h"
 #include "sparse.h"
 
-/* ---- the table ---- */
+/* How a row's fields are called; every format walks this table. */
+enum kind { INT, DOUBLE, TEXT };
 
-static const char *op_name(const struct options *o)
-{
-    return o->pipeline ? "pipeline" : "attend";
-}
-
-void table_head(FILE *f, const struct bench *b, const struct options *o)
-{
-    fprintf(f, "bench_sparse %s on %s (%s), driver %s\n", clgaze_version(), b->name, b->platform, b->driver);
-    fprintf(f, "%s, %s, %d query heads on %d key-value head%s, D %d, causal\n", op_name(o),
-            clgaze_dtype_name((clgaze_dtype)o->dtype), o->heads, o->kv_heads, o->kv_heads > 1 ? "s" : "",
-            o->head_dim);
-    fprintf(f, "%s\n\n",
-            o->pipeline ? "q, k, v and the gate's weights are random; rule ratio with the density as its value"
-                        : "q, k and v are random; lists at random for each head and row, the diagonal kept");
-    fprintf(f, "%8s %5s %7s %6s %10s %9s %10s %8s %8s", "seq", "block", "density", "kept", "ms", "GFLOP/s",
-            "dense ms", "speed-up", "of ideal");
-    for (int i = 0; i < STAGES && o->pipeline; i++)
-        fprintf(f, " %8s", stage_names[i]);
-    fprintf(f, "  %s\n", "kernel");
-    fflush(f);
-}
-
-void table_row(FILE *f, const struct options *o, const struct row *r)
-{
-    fprintf(f, "%8d %5d %7g ", r->seq, r->block, r->density);
-    if (r->state != ROW_DONE) {
-        fprintf(f, "%s: %s\n", r->state == ROW_FAILED ? "FAILED" : "left out", r->note);
-        return;
-    }
-    fprintf(f, "%6.3f %10.3f %9.1f %10.3f %7.2fx %7.0f%%", r->kept, r->ms.median, r->gflops, r->dense.median,
-            r->speedup, 100 * r->ideal);
-    for (int i = 0; i < STAGES && o->pipeline; i++)
-        fprintf(f, " %8.3f", r->stage[i]);
-    fprintf(f, "  %s\n", r->kernel);
-    fflush(f);
-}
-
-void table_foot(FILE *f, const struct options *o)
-{
-    fprintf(f, "\nTimes are medians on the device, dense and sparse in turn, for at least %g s a row%s.\n",
-            o->min_time, o->pipeline ? "; those of the stages are ms" : "");
-    fprintf(f,
-            "kept: the share of the visible blocks in the lists; of ideal: 100%% would be 1/kept times as quick as "
-            "dense.\n");
-}
-
-/* ---- JSON ---- */
-
-static cJSON *device_json(const struct bench *b)
-{
-    cJSON *device = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(device, "name", b->name);
-    cJSON_AddStringToObject(device, "platform", b->platform);
-    cJSON_AddStringToObject(device, "vendor", b->vendor);
-    cJSON_AddStringToObject(device, "driver", b->driver);
-    cJSON_AddStringToObject(device, "type",
-                            b->type & CL_DEVICE_TYPE_CPU   ? "cpu"
-                            : b->type & CL_DEVICE_TYPE_GPU ? "gpu"
-                                                           : "accelerator");
-    cJSON_AddNumberToObject(device, "compute_units", b->units);
-    cJSON_AddNumberToObject(device, "memory_bytes", (double)b->memory);
-    cJSON_AddNumberToObject(device, "max_alloc_bytes", (double)b->max_alloc);
-    return device;
-}
-
-/* How a row's fields are called; both formats walk this table. */
-enum kind { INT, REAL, TEXT };
+/* When a number is there; else null. */
+enum when { ALWAYS, DONE, POSITIVE };
 
 static const struct field {
     const char *name;
-    size_t offset;
+    size_t offset, size;
     enum kind kind;
-    bool result; /* null where the row was not measured */
+    enum when when;
 } fields[] = {
-#define AT(field) offsetof(struct row, field)
-    {"density", AT(density), REAL, false},
-    {"kept", AT(kept), REAL, true},
-    {"kernel", AT(kernel), TEXT, false},
-    {"ms", AT(ms.median), REAL, true},
-    {"ms_min", AT(ms.min), REAL, true},
-    {"ms_max", AT(ms.max), REAL, true},
-    {"gflops", AT(gflops), REAL, true},
-    {"dense_ms", AT(dense.median), REAL, true},
-    {"dense_ms_min", AT(dense.min), REAL, true},
-    {"dense_ms_max", AT(dense.max), REAL, true},
-    {"dense_gflops", AT(dense_gflops), REAL, true},
-    {"dense_kernel", AT(dense_kernel), TEXT, false},
-    {"speedup", AT(speedup), REAL, true},
-    {"ideal_share", AT(ideal), REAL, true},
-    {"rounds", AT(rounds), INT, true},
-    {"note", AT(note), TEXT, false},
+#define AT(field) offsetof(struct row, field), sizeof((struct row *)0)->field
+    {"op", AT(op), TEXT, ALWAYS},
+    {"seq", AT(seq), INT, ALWAYS},
+    {"heads", AT(heads), INT, ALWAYS},
+    {"kv_heads", AT(kv_heads), INT, ALWAYS},
+    {"head_dim", AT(head_dim), INT, ALWAYS},
+    {"block", AT(block), INT, ALWAYS},
+    {"dtype", AT(dtype), TEXT, ALWAYS},
+    {"pattern", AT(pattern), TEXT, ALWAYS},
+    {"rule", AT(rule), TEXT, ALWAYS},
+    {"value", AT(value), DOUBLE, ALWAYS},
+    {"density", AT(density), DOUBLE, ALWAYS},
+    {"kept", AT(kept), DOUBLE, DONE},
+    {"kernel", AT(kernel), TEXT, ALWAYS},
+    {"reason", AT(reason), TEXT, ALWAYS},
+    {"ms", AT(ms.median), DOUBLE, DONE},
+    {"ms_min", AT(ms.min), DOUBLE, DONE},
+    {"ms_max", AT(ms.max), DOUBLE, DONE},
+    {"ms_q1", AT(ms.q1), DOUBLE, DONE},
+    {"ms_q3", AT(ms.q3), DOUBLE, DONE},
+    {"gflops", AT(gflops), DOUBLE, POSITIVE},
+    {"dense_ms", AT(dense.median), DOUBLE, DONE},
+    {"dense_ms_min", AT(dense.min), DOUBLE, DONE},
+    {"dense_ms_max", AT(dense.max), DOUBLE, DONE},
+    {"dense_ms_q1", AT(dense.q1), DOUBLE, DONE},
+    {"dense_ms_q3", AT(dense.q3), DOUBLE, DONE},
+    {"dense_gflops", AT(dense_gflops), DOUBLE, DONE},
+    {"unfused_ms", AT(unfused), DOUBLE, POSITIVE},
+    {"dense_kernel", AT(dense_kernel), TEXT, ALWAYS},
+    {"speedup", AT(speedup), DOUBLE, DONE},
+    {"ideal_share", AT(ideal), DOUBLE, POSITIVE},
+    {"peak_gflops", AT(peak), DOUBLE, POSITIVE},
+    {"peak_share", AT(of_peak), DOUBLE, POSITIVE},
+    {"clock_share", AT(clock), DOUBLE, POSITIVE},
+    {"error", AT(error), DOUBLE, DONE},
+    {"rounds", AT(rounds), INT, DONE},
+    {"forced", AT(forced), TEXT, ALWAYS},
+    {"note", AT(note), TEXT, ALWAYS},
 #undef AT
 };
 
@@ -110,48 +66,87 @@ enum { FIELDS = sizeof fields / sizeof *fields };
 
 static const char *const states[] = {[ROW_DONE] = "ok", [ROW_FAILED] = "FAILED", [ROW_REFUSED] = "refused"};
 
-static void add_field(cJSON *json, const struct field *field, const struct row *r)
+static double value_of(const struct field *field, const struct row *r)
 {
     const void *at = (const char *)r + field->offset;
 
-    if (field->kind == TEXT)
-        cJSON_AddStringToObject(json, field->name, at);
-    else if (field->result && r->state != ROW_DONE)
-        cJSON_AddNullToObject(json, field->name);
-    else
-        cJSON_AddNumberToObject(json, field->name, field->kind == INT ? *(const int *)at : *(const double *)at);
+    return field->kind == INT ? *(const int *)at : *(const double *)at;
 }
 
-static cJSON *row_json(const struct options *o, const struct row *r)
+static bool is_there(const struct field *field, const struct row *r)
+{
+    return field->when == ALWAYS || (r->state == ROW_DONE && (field->when == DONE || value_of(field, r) > 0));
+}
+
+/* ---- JSON ---- */
+
+static cJSON *device_json(const struct machine *m)
+{
+    cJSON *device = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(device, "name", m->name);
+    cJSON_AddStringToObject(device, "platform", m->platform);
+    cJSON_AddStringToObject(device, "vendor", m->vendor);
+    cJSON_AddStringToObject(device, "driver", m->driver);
+    cJSON_AddStringToObject(device, "type", m->type);
+    cJSON_AddNumberToObject(device, "compute_units", m->units);
+    cJSON_AddNumberToObject(device, "memory_bytes", m->memory);
+    cJSON_AddNumberToObject(device, "max_alloc_bytes", m->max_alloc);
+    return device;
+}
+
+static cJSON *row_json(const struct row *r)
 {
     cJSON *json = cJSON_CreateObject(), *stages = cJSON_CreateObject();
 
-    cJSON_AddNumberToObject(json, "seq", r->seq);
-    cJSON_AddNumberToObject(json, "heads", o->heads);
-    cJSON_AddNumberToObject(json, "kv_heads", o->kv_heads);
-    cJSON_AddNumberToObject(json, "head_dim", o->head_dim);
-    cJSON_AddNumberToObject(json, "block", r->block);
-    cJSON_AddStringToObject(json, "dtype", clgaze_dtype_name((clgaze_dtype)o->dtype));
-    cJSON_AddStringToObject(json, "op", op_name(o));
     cJSON_AddStringToObject(json, "status", states[r->state]);
-    for (int i = 0; i < FIELDS; i++)
-        add_field(json, &fields[i], r);
-    for (int i = o->pipeline ? 0 : STAGES - 1; i < STAGES && r->state == ROW_DONE; i++)
-        cJSON_AddNumberToObject(stages, stage_names[i], r->stage[i]);
+    for (const struct field *f = fields; f < fields + FIELDS; f++) {
+        if (f->kind == TEXT)
+            cJSON_AddStringToObject(json, f->name, (const char *)r + f->offset);
+        else if (is_there(f, r))
+            cJSON_AddNumberToObject(json, f->name, value_of(f, r));
+        else
+            cJSON_AddNullToObject(json, f->name);
+    }
+    for (int i = 0; i < STAGES; i++)
+        if (r->stage[i] > 0)
+            cJSON_AddNumberToObject(stages, stage_names[i], r->stage[i]);
     cJSON_AddItemToObject(json, "stages", stages);
     return json;
 }
 
-int write_json(FILE *f, const struct bench *b, const struct options *o, const struct row *rows, int n)
+static void fill_result(cJSON *json, const struct result *r)
 {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray();
+    cJSON *list = cJSON_CreateArray();
+
+    cJSON_AddStringToObject(json, "clgaze", r->version);
+    cJSON_AddStringToObject(json, "command", r->command);
+    cJSON_AddItemToObject(json, "device", device_json(&r->machine));
+    cJSON_AddNumberToObject(json, "peak_gflops", r->peak);
+    cJSON_AddNumberToObject(json, "peak_gflops_least", r->peak_least);
+    cJSON_AddNumberToObject(json, "copy_gbytes", r->copy);
+    cJSON_AddBoolToObject(json, "battery", r->battery);
+    cJSON_AddBoolToObject(json, "tuned", r->tuned);
+    for (int i = 0; i < r->n; i++)
+        cJSON_AddItemToArray(list, row_json(&r->rows[i]));
+    cJSON_AddItemToObject(json, "rows", list);
+    if (r->prefill.seq)
+        cJSON_AddItemToObject(json, "prefill", row_json(&r->prefill));
+}
+
+/* The first device; with several the others follow in "others", each such a value. */
+int write_json(FILE *f, const struct result *results, int n)
+{
+    cJSON *json = cJSON_CreateObject(), *others = n > 1 ? cJSON_AddArrayToObject(json, "others") : NULL;
     char *text;
 
-    cJSON_AddStringToObject(json, "clgaze", clgaze_version());
-    cJSON_AddItemToObject(json, "device", device_json(b));
-    for (int i = 0; i < n; i++)
-        cJSON_AddItemToArray(list, row_json(o, &rows[i]));
-    cJSON_AddItemToObject(json, "rows", list);
+    fill_result(json, &results[0]);
+    for (int i = 1; i < n; i++) {
+        cJSON *other = cJSON_CreateObject();
+
+        fill_result(other, &results[i]);
+        cJSON_AddItemToArray(others, other);
+    }
     text = cJSON_Print(json);
     cJSON_Delete(json);
     if (!text)
@@ -159,6 +154,77 @@ int write_json(FILE *f, const struct bench *b, const struct options *o, const st
     fprintf(f, "%s\n", text);
     cJSON_free(text);
     return 0;
+}
+
+/* ---- JSON read back ---- */
+
+static void copy_text(char *to, size_t size, const cJSON *from)
+{
+    snprintf(to, size, "%s", cJSON_IsString(from) ? from->valuestring : "");
+}
+
+static void read_row(const cJSON *json, struct row *r)
+{
+    const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "status"));
+    const cJSON *stages = cJSON_GetObjectItemCaseSensitive(json, "stages");
+
+    *r = (struct row){.state = !state || strcmp(state, "ok") == 0 ? ROW_DONE : ROW_REFUSED};
+    for (const struct field *f = fields; f < fields + FIELDS; f++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
+        void *at = (char *)r + f->offset;
+
+        if (f->kind == TEXT)
+            copy_text(at, f->size, item);
+        else if (f->kind == INT && cJSON_IsNumber(item))
+            *(int *)at = item->valueint;
+        else if (cJSON_IsNumber(item))
+            *(double *)at = item->valuedouble;
+    }
+    for (int i = 0; i < STAGES; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(stages, stage_names[i]);
+
+        r->stage[i] = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    }
+}
+
+static char *read_file(const char *path)
+{
+    enum { MOST = 16 << 20 };
+    FILE *f = fopen(path, "rb");
+    char *text = f ? malloc(MOST) : NULL;
+    size_t n = text ? fread(text, 1, MOST - 1, f) : 0;
+
+    if (text)
+        text[n] = '\0';
+    if (f)
+        fclose(f);
+    return text;
+}
+
+int read_json(const char *path, struct result *r)
+{
+    char *text = read_file(path);
+    cJSON *json = text ? cJSON_Parse(text) : NULL;
+    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(json, "rows"), *row;
+    const cJSON *device = cJSON_GetObjectItemCaseSensitive(json, "device");
+    int code = 0;
+
+    *r = (struct result){0};
+    if (!text)
+        code = fail(EXIT_INPUT, "%s cannot be read", path);
+    else if (!cJSON_IsArray(rows) || !cJSON_IsObject(device))
+        code = fail(EXIT_INPUT, "%s is no JSON of bench_sparse: \"device\" and \"rows\" are needed", path);
+    else if (!(r->rows = calloc((size_t)cJSON_GetArraySize(rows) + 1, sizeof *r->rows)))
+        code = fail(EXIT_INPUT, "host memory ran out");
+    if (!code) {
+        copy_text(r->version, sizeof r->version, cJSON_GetObjectItemCaseSensitive(json, "clgaze"));
+        copy_text(r->machine.name, sizeof r->machine.name, cJSON_GetObjectItemCaseSensitive(device, "name"));
+        copy_text(r->machine.driver, sizeof r->machine.driver, cJSON_GetObjectItemCaseSensitive(device, "driver"));
+        cJSON_ArrayForEach(row, rows) read_row(row, &r->rows[r->n++]);
+    }
+    cJSON_Delete(json);
+    free(text);
+    return code;
 }
 
 /* ---- CSV ---- */
@@ -175,40 +241,82 @@ static void put_quoted(FILE *f, const char *text)
     fputc('"', f);
 }
 
-static void put_field(FILE *f, const struct field *field, const struct row *r)
+static void put_row(FILE *f, const struct result *result, const struct row *r)
 {
-    const void *at = (const char *)r + field->offset;
-
-    fputc(',', f);
-    if (field->kind == TEXT)
-        put_quoted(f, at);
-    else if (field->result && r->state != ROW_DONE)
-        return;
-    else if (field->kind == INT)
-        fprintf(f, "%d", *(const int *)at);
-    else
-        fprintf(f, "%.15g", *(const double *)at);
+    put_quoted(f, result->machine.name);
+    fprintf(f, ",%s", states[r->state]);
+    for (const struct field *at = fields; at < fields + FIELDS; at++) {
+        fputc(',', f);
+        if (at->kind == TEXT)
+            put_quoted(f, (const char *)r + at->offset);
+        else if (is_there(at, r))
+            fprintf(f, "%.15g", value_of(at, r));
+    }
+    for (int i = 0; i < STAGES; i++) {
+        fputc(',', f);
+        if (r->stage[i] > 0)
+            fprintf(f, "%.15g", r->stage[i]);
+    }
+    fputc('\n', f);
 }
 
-int write_csv(FILE *f, const struct options *o, const struct row *rows, int n)
+int write_csv(FILE *f, const struct result *results, int n)
 {
-    fprintf(f, "seq,heads,kv_heads,head_dim,block,dtype,op,status");
+    fprintf(f, "device,status");
     for (int i = 0; i < FIELDS; i++)
         fprintf(f, ",%s", fields[i].name);
     for (int i = 0; i < STAGES; i++)
         fprintf(f, ",%s_ms", stage_names[i]);
     fputc('\n', f);
-    for (const struct row *r = rows; r < rows + n; r++) {
-        fprintf(f, "%d,%d,%d,%d,%d,%s,%s,%s", r->seq, o->heads, o->kv_heads, o->head_dim, r->block,
-                clgaze_dtype_name((clgaze_dtype)o->dtype), op_name(o), states[r->state]);
-        for (int i = 0; i < FIELDS; i++)
-            put_field(f, &fields[i], r);
-        for (int i = 0; i < STAGES; i++) {
-            fputc(',', f);
-            if (r->state == ROW_DONE && (o->pipeline || i == STAGES - 1))
-                fprintf(f, "%.15g", r->stage[i]);
+    for (const struct result *r = results; r < results + n; r++)
+        for (int i = 0; i < r->n; i++)
+            put_row(f, r, &r->rows[i]);
+    return 0;
+}
+
+/* ---- markdown ---- */
+
+/* What ends a cell, or a line, must not be in one. */
+static void put_cell(FILE *f, const char *text)
+{
+    fprintf(f, " ");
+    for (; *text; text++)
+        fprintf(f, *text == '|' ? "\\%c" : "%c", *text == '\n' ? ' ' : *text);
+    fprintf(f, " |");
+}
+
+int write_markdown(FILE *f, const struct result *results, int n)
+{
+    static const char *const shown[] = {
+        "op", "seq",   "heads", "kv_heads", "head_dim", "block",   "dtype",       "rule",       "value",  "kept",
+        "ms", "ms_q1", "ms_q3", "gflops",   "dense_ms", "speedup", "ideal_share", "peak_share", "kernel", "note"};
+    enum { SHOWN = sizeof shown / sizeof *shown };
+
+    for (const struct result *r = results; r < results + n; r++) {
+        fprintf(f, "**%s** (%s), driver %s, clgaze %s, %s%s\n\n`%s`\n\n|", r->machine.name, r->machine.platform,
+                r->machine.driver, r->version, r->tuned ? "tuned" : "not tuned", r->battery ? ", on battery" : "",
+                r->command);
+        for (int i = 0; i < SHOWN; i++)
+            fprintf(f, " %s |", shown[i]);
+        fprintf(f, " status |\n|");
+        for (int i = 0; i <= SHOWN; i++)
+            fprintf(f, "---|");
+        for (const struct row *row = r->rows; row < r->rows + r->n; row++) {
+            fprintf(f, "\n|");
+            for (int i = 0; i < SHOWN; i++) {
+                const struct field *at = fields;
+                char number[32] = "";
+
+                while (strcmp(at->name, shown[i]) != 0)
+                    at++;
+                if (at->kind != TEXT && is_there(at, row))
+                    snprintf(number, sizeof number, "%.15g", value_of(at, row));
+                put_cell(f, at->kind == TEXT ? (const char *)row + at->offset : number);
+            }
+            put_cell(f, states[row->state]);
         }
-        fputc('\n', f);
+        fprintf(f, "\n\npeak %.6g GFLOP/s of f32 multiply-add (at least %.6g), %.6g GB/s of copying\n", r->peak,
+                r->peak_least, r->copy);
     }
     return 0;
 }

@@ -1,19 +1,9 @@
 /*
- * test_bench.c: bench_sparse and what it is made of.
- *
- * The program is $CLGAZE_BENCH_SPARSE, else CLGAZE_BENCH_SPARSE_PATH, else
- * bench_sparse in the build folder; where there is none its tests are skipped.
- * A build system should therefore build bench_sparse before this test runs.
+ * test_bench.c: what bench_sparse is made of: numbers, lists, statistics.
  */
-#include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cjson/cJSON.h>
 
 #include "harness.h"
 
@@ -21,10 +11,6 @@
 #include "../bench/bench.h"
 #include "../bench/data.c"
 #include "../bench/stats.c"
-
-#ifndef CLGAZE_BENCH_SPARSE_PATH
-#define CLGAZE_BENCH_SPARSE_PATH CLGAZE_TEST_BUILD_DIR "/bench_sparse"
-#endif
 
 /* ---- statistics ---- */
 
@@ -39,6 +25,21 @@ static void median_of_odd_and_even(void **state)
     assert_true(s.median == 5 && s.min == 1 && s.max == 9);
     s = stats_of(even, 4);
     assert_true(s.median == 5 && s.min == 2 && s.max == 8);
+    assert_true(s.q1 == 3.5 && s.q3 == 6.5); /* between neighbours, in proportion */
+}
+
+static void quartiles_hold_the_middle_half(void **state)
+{
+    double values[101], one[] = {7};
+    struct stats s;
+
+    (void)state;
+    for (int i = 0; i < 101; i++)
+        values[i] = (i * 37) % 101; /* 0 .. 100, mixed */
+    s = stats_of(values, 101);
+    assert_true(s.median == 50 && s.q1 == 25 && s.q3 == 75 && s.min == 0 && s.max == 100);
+    s = stats_of(one, 1);
+    assert_true(s.q1 == 7 && s.q3 == 7);
 }
 
 static void digits_are_significant(void **state)
@@ -152,300 +153,47 @@ static void lists_are_random_and_even(void **state)
     lists_free(&again);
 }
 
-/* ---- the program ---- */
-
-/* What a run left behind. */
-struct outcome {
-    int code;
-    char out[1 << 16], err[1 << 12];
-};
-
-static void read_whole(FILE *f, char *text, size_t capacity)
+static void check_pattern(const struct lists *l)
 {
-    size_t n = f ? fread(text, 1, capacity - 1, f) : 0;
+    for (int at = 0; at < l->heads * l->rows; at++) {
+        const int32_t *row = l->blocks + (size_t)at * (size_t)l->width;
+        int n = l->counts[at];
 
-    text[n] = '\0';
-}
-
-/* A file of this process, removed when the tests end. */
-static const char *scratch(const char *name)
-{
-    static char path[4][128];
-    static int at;
-    char *p = path[at++ % 4];
-
-    snprintf(p, sizeof path[0], "/tmp/clgaze-test-bench-%ld-%s", (long)getpid(), name);
-    return p;
-}
-
-/* The shell is needed to tell standard output from standard error. */
-static void run_bench(const char *arguments, struct outcome *r)
-{
-    const char *path = getenv("CLGAZE_BENCH_SPARSE"), *err = scratch("err");
-    const char *device = test_options().pick;
-    char command[2048];
-    FILE *f;
-    int status;
-
-    path = path ? path : CLGAZE_BENCH_SPARSE_PATH;
-    if (access(path, X_OK) != 0) {
-        print_message("bench_sparse is not built\n");
-        skip();
-    }
-    snprintf(command, sizeof command, "'%s' %s%s%s %s 2>%s", path, device ? "--device '" : "", device ? device : "",
-             device ? "'" : "", arguments, err);
-    f = popen(command, "r"); /* NOLINT: the command is ours */
-    assert_non_null(f);
-    read_whole(f, r->out, sizeof r->out);
-    status = pclose(f);
-    r->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    f = fopen(err, "r");
-    read_whole(f, r->err, sizeof r->err);
-    if (f)
-        fclose(f);
-    unlink(err);
-}
-
-#define TINY "--seq 64,100 --heads 4 --kv-heads 2 --head-dim 16 --block 16 --density .3,1 --min-time 0 --dtype f32 "
-
-static cJSON *parse(const char *text)
-{
-    const char *end = NULL;
-    cJSON *json = cJSON_ParseWithOpts(text, &end, 0);
-
-    assert_non_null(json);
-    while (isspace((unsigned char)*end))
-        end++;
-    assert_true(*end == '\0'); /* one value and nothing else */
-    return json;
-}
-
-static const cJSON *member(const cJSON *json, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!item)
-        print_error("no \"%s\"\n", name);
-    assert_non_null(item);
-    return item;
-}
-
-static double number_of(const cJSON *json, const char *name)
-{
-    const cJSON *item = member(json, name);
-
-    assert_true(cJSON_IsNumber(item));
-    return item->valuedouble;
-}
-
-static void check_json_row(const cJSON *row, int seq, double density, int stages)
-{
-    static const char *const positive[] = {"ms", "ms_min", "ms_max", "gflops", "dense_ms", "speedup"};
-    static const char *const names[] = {"attend", "select", "score", "gate", "pool"};
-
-    assert_true(number_of(row, "seq") == seq && number_of(row, "heads") == 4 && number_of(row, "kv_heads") == 2);
-    assert_true(number_of(row, "head_dim") == 16 && number_of(row, "block") == 16);
-    assert_true(number_of(row, "density") == density);
-    assert_string_equal(member(row, "dtype")->valuestring, "f32");
-    assert_string_equal(member(row, "op")->valuestring, stages == 1 ? "attend" : "pipeline");
-    assert_string_equal(member(row, "status")->valuestring, "ok");
-    assert_true(strlen(member(row, "kernel")->valuestring) > 0);
-    assert_true(strlen(member(row, "dense_kernel")->valuestring) > 0);
-    for (size_t i = 0; i < CLG_COUNT(positive); i++)
-        assert_true(number_of(row, positive[i]) > 0);
-    assert_true(number_of(row, "ms_min") <= number_of(row, "ms"));
-    assert_true(number_of(row, "ms_max") >= number_of(row, "ms"));
-    for (int i = 0; i < stages; i++)
-        assert_true(number_of(member(row, "stages"), names[i]) > 0);
-    assert_int_equal(cJSON_GetArraySize(member(row, "stages")), stages);
-}
-
-static void json_is_one_value(void **state)
-{
-    static struct outcome r;
-
-    (void)state;
-    for (int pipeline = 0; pipeline < 2; pipeline++) {
-        run_bench(pipeline ? TINY "--json - --op pipeline" : TINY "--json -", &r);
-        if (r.code)
-            print_error("%s", r.err);
-        assert_int_equal(r.code, 0);
-        cJSON *json = parse(r.out);
-        const cJSON *rows = member(json, "rows");
-
-        assert_true(strlen(member(member(json, "device"), "name")->valuestring) > 0);
-        assert_int_equal(cJSON_GetArraySize(rows), 4);
-        for (int i = 0; i < 4; i++)
-            check_json_row(cJSON_GetArrayItem(rows, i), i < 2 ? 64 : 100, i % 2 ? 1 : .3, pipeline ? 5 : 1);
-        /* flops count kept blocks whole: with all of them those of dense */
-        assert_true(number_of(cJSON_GetArrayItem(rows, 1), "kept") == 1);
-        cJSON_Delete(json);
+        assert_int_equal(row[n - 1], at % l->rows); /* the diagonal */
+        for (int e = 0; e < n; e++)
+            assert_true(row[e] >= 0 && (e == 0 || row[e] > row[e - 1]));
     }
 }
 
-/* Cut a line of CSV into its fields, in place. */
-static int cut(char *line, char **fields, int most)
+static void patterns_keep_counts_order_and_diagonal(void **state)
 {
-    int n = 0, quoted = 0;
+    static const double densities[] = {.01, .1, .3, .5, 1};
 
-    fields[n++] = line;
-    for (char *c = line; *c && *c != '\n' && n < most; c++) {
-        quoted ^= *c == '"';
-        if (*c == ',' && !quoted) {
-            *c = '\0';
-            fields[n++] = c + 1;
-        }
+    (void)state;
+    for (size_t d = 0; d < CLG_COUNT(densities); d++) {
+        struct lists l;
+
+        assert_int_equal(lists_make(&l, 2, 40, densities[d], 5), 0);
+        double kept = lists_kept(&l);
+
+        lists_local(&l);
+        check_pattern(&l);
+        if (l.counts[39] > 1)
+            assert_int_equal(l.blocks[39 * l.width], 0); /* the sink */
+        lists_strided(&l);
+        check_pattern(&l);
+        assert_true(lists_kept(&l) == kept);
+        lists_free(&l);
     }
-    fields[n - 1][strcspn(fields[n - 1], "\n")] = '\0';
-    return n;
-}
-
-static void csv_has_the_same_numbers(void **state)
-{
-    static struct outcome r;
-    const char *path = scratch("csv");
-    char arguments[512], head[1024], line[4096], *names[64], *values[64];
-
-    (void)state;
-    snprintf(arguments, sizeof arguments, TINY "--json - --csv %s", path);
-    run_bench(arguments, &r);
-    assert_int_equal(r.code, 0);
-    cJSON *json = parse(r.out);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    assert_non_null(fgets(head, sizeof head, f));
-    int n = cut(head, names, 64), rows = 0;
-    for (; fgets(line, sizeof line, f); rows++) {
-        const cJSON *row = cJSON_GetArrayItem(member(json, "rows"), rows);
-
-        assert_int_equal(cut(line, values, 64), n);
-        for (int i = 0; i < n; i++) {
-            const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, names[i]);
-
-            if (cJSON_IsNumber(item))
-                assert_true(item->valuedouble == strtod(values[i], NULL));
-            else if (strcmp(names[i], "attend_ms") == 0)
-                assert_true(number_of(member(row, "stages"), "attend") == strtod(values[i], NULL));
-        }
-    }
-    assert_int_equal(rows, 4);
-    fclose(f);
-    unlink(path);
-    cJSON_Delete(json);
-}
-
-static void table_shows_every_row(void **state)
-{
-    static struct outcome r;
-    int times = 0;
-
-    (void)state;
-    run_bench(TINY "--op pipeline", &r);
-    assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "speed-up"));
-    assert_non_null(strstr(r.out, "rule ratio")); /* says what its lists are */
-    for (const char *c = r.out; (c = strstr(c, "x ")); c++)
-        times++;
-    assert_true(times >= 4);
-    assert_string_equal(r.err, "");
-}
-
-/* More memory than any device has: the row says so, and the others follow. */
-static void too_large_rows_are_left_out(void **state)
-{
-    static struct outcome r;
-
-    (void)state;
-    run_bench("--json - --seq 16777216,64 --heads 1024 --head-dim 256 --density 1 --min-time 0 --block 64", &r);
-    assert_int_equal(r.code, 0);
-    cJSON *json = parse(r.out);
-    const cJSON *rows = member(json, "rows"), *large = cJSON_GetArrayItem(rows, 0);
-
-    assert_int_equal(cJSON_GetArraySize(rows), 2);
-    assert_string_equal(member(large, "status")->valuestring, "refused");
-    assert_non_null(strstr(member(large, "note")->valuestring, "MB"));
-    assert_true(cJSON_IsNull(member(large, "ms")) && cJSON_IsNull(member(large, "speedup")));
-    assert_string_equal(member(cJSON_GetArrayItem(rows, 1), "status")->valuestring, "ok");
-    cJSON_Delete(json);
-}
-
-static void one_sentence(const char *arguments, int code)
-{
-    static struct outcome r;
-
-    run_bench(arguments, &r);
-    if (r.code != code || strncmp(r.err, "bench_sparse: ", 14) != 0)
-        print_error("%s: exit %d, \"%s\"\n", arguments, r.code, r.err);
-    assert_int_equal(r.code, code);
-    assert_string_equal(r.out, "");
-    assert_int_equal(strncmp(r.err, "bench_sparse: ", 14), 0);
-    assert_ptr_equal(strchr(r.err, '\n'), r.err + strlen(r.err) - 1);
-}
-
-static void bad_options_exit_2(void **state)
-{
-    static const char *const bad[] = {
-        "--bogus",
-        "--seq",
-        "--seq 0",
-        "--seq 64,",
-        "--seq x",
-        "--seq 64,,64",
-        "--seq 20000000",
-        "--seq 1.5",
-        "--heads 0",
-        "--heads 3 --kv-heads 2",
-        "--head-dim 12",
-        "--head-dim 264",
-        "--block 3",
-        "--block 64:64",
-        "--block 300",
-        "--dtype f64",
-        "--density 0",
-        "--density 1.1",
-        "--density nan",
-        "--density -.1",
-        "--op truth",
-        "--op attend_bwd",
-        "--op x",
-        "--plot x.svg",
-        "--min-time -1",
-        "--min-time x",
-        "--json - --csv -",
-        "--json /nonexistent/x",
-        "--csv /nonexistent/x",
-        "stray",
-        "--kv-heads 1 --heads x",
-    };
-
-    (void)state;
-    for (size_t i = 0; i < CLG_COUNT(bad); i++)
-        one_sentence(bad[i], 2);
-}
-
-static void bad_kernels_and_devices(void **state)
-{
-    static struct outcome r;
-
-    (void)state;
-    one_sentence("--json - " TINY "--device no-such-device-at-all", 3);
-    one_sentence("--json - " TINY "--kernel no_such_kernel", 2);
-    one_sentence("--json - " TINY "--kernel pool", 2); /* known, but no strategy of attend */
-    one_sentence("--json - " TINY "--kernel 'attend NO=1'", 2);
-    run_bench("--json - " TINY "--kernel attend", &r);
-    assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "\"attend "));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(median_of_odd_and_even), cmocka_unit_test(digits_are_significant),
-        cmocka_unit_test(numbers_look_normal),    cmocka_unit_test(numbers_round_as_formats_say),
-        cmocka_unit_test(lists_are_as_promised),  cmocka_unit_test(lists_are_random_and_even),
-        cmocka_unit_test(json_is_one_value),      cmocka_unit_test(csv_has_the_same_numbers),
-        cmocka_unit_test(table_shows_every_row),  cmocka_unit_test(too_large_rows_are_left_out),
-        cmocka_unit_test(bad_options_exit_2),     cmocka_unit_test(bad_kernels_and_devices),
+        cmocka_unit_test(median_of_odd_and_even),       cmocka_unit_test(quartiles_hold_the_middle_half),
+        cmocka_unit_test(digits_are_significant),       cmocka_unit_test(numbers_look_normal),
+        cmocka_unit_test(numbers_round_as_formats_say), cmocka_unit_test(lists_are_as_promised),
+        cmocka_unit_test(lists_are_random_and_even),    cmocka_unit_test(patterns_keep_counts_order_and_diagonal),
     };
 
     return TEST_MAIN(tests);

@@ -3,9 +3,14 @@
  */
 #include "fail.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#if defined(__unix__)
+#include <glob.h>
+#include <unistd.h>
+#endif
 
 static struct {
     const char *program;
@@ -58,11 +63,33 @@ int fail_library(clgaze_status status)
     return opencl ? EXIT_OPENCL : EXIT_INPUT;
 }
 
+/* Is there a render node that this user may not open? */
+static int locked_out(void)
+{
+#if defined(__unix__)
+    int locked = 0;
+    glob_t paths;
+
+    if (glob("/dev/dri/renderD*", 0, NULL, &paths) == 0) {
+        for (size_t i = 0; i < paths.gl_pathc; i++)
+            locked |= access(paths.gl_pathv[i], R_OK | W_OK) != 0 && errno == EACCES;
+        globfree(&paths);
+    }
+    return locked;
+#else
+    return 0;
+#endif
+}
+
 int fail_no_device(void)
 {
     state.about = NULL;
-    return fail(EXIT_OPENCL, "no OpenCL device was found: install the package pocl-opencl-icd for the processor, or "
-                             "nvidia-opencl-icd, intel-opencl-icd or mesa-opencl-icd for a graphics card");
+    return fail(EXIT_OPENCL,
+                "no OpenCL device was found: install the package pocl-opencl-icd for the processor, or "
+                "nvidia-opencl-icd, intel-opencl-icd or mesa-opencl-icd for a graphics card%s",
+                locked_out()
+                    ? "; this user may not open /dev/dri/renderD*: add it to the group render and log in again"
+                    : "");
 }
 
 void fail_log(void *user, clgaze_log_level level, clgaze_status status, const char *message)

@@ -1,0 +1,355 @@
+/*
+ * sparse_page.c: what a person reads: one screen.
+ */
+#include <glob.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "sparse.h"
+
+enum { WIDE = 112, LEAST = 40 };
+
+/* ---- the terminal ---- */
+
+/* Columns of a terminal; a file has room for all, unless COLUMNS says less. */
+static int columns(FILE *f)
+{
+    const char *text = getenv("COLUMNS");
+    struct winsize size = {0};
+    int n = WIDE;
+
+    if (isatty(fileno(f)) && ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col)
+        n = size.ws_col;
+    else if (text && atoi(text) > 0)
+        n = atoi(text);
+    return n < LEAST ? LEAST : n;
+}
+
+static bool colour(FILE *f)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(fileno(f)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
+}
+
+void say(FILE *f, const char *format, ...)
+{
+    char text[2048];
+    int room = columns(f), at = 0;
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    for (const char *word = text; *word;) {
+        int n = (int)strcspn(word, " ");
+
+        if (at && at + 1 + n > room) {
+            fputc('\n', f);
+            at = 0;
+        }
+        at += fprintf(f, "%s%.*s", at ? " " : "", n, word);
+        word += n;
+        word += strspn(word, " ");
+    }
+    fputc('\n', f);
+}
+
+/* ---- the head ---- */
+
+bool page_battery(void)
+{
+    bool found = false;
+    glob_t paths;
+
+    if (glob("/sys/class/power_supply/*/status", 0, NULL, &paths) != 0)
+        return false;
+    for (size_t i = 0; i < paths.gl_pathc; i++) {
+        char word[32] = "";
+        FILE *f = fopen(paths.gl_pathv[i], "r");
+
+        if (f && fgets(word, sizeof word, f))
+            found |= strncmp(word, "Discharging", 11) == 0;
+        if (f)
+            fclose(f);
+    }
+    globfree(&paths);
+    return found;
+}
+
+static void say_others(FILE *f, const struct machine *m)
+{
+    enum { MOST = 16 };
+    clgaze_device list[MOST];
+    size_t n = clgaze_device_list(list, MOST);
+
+    for (size_t i = 0; i < n && i < MOST; i++)
+        if (strcmp(list[i].name, m->name) != 0 || strcmp(list[i].platform_name, m->platform) != 0)
+            say(f, "also here: %s (%s), chosen with --device %zu; --device all for all", list[i].name,
+                list[i].platform_name, i);
+}
+
+static void say_data(FILE *f, const struct options *o, const struct row *row)
+{
+    const char *from = o->in ? "q, k and v are the file's" : "q, k and v are random";
+
+    if (*row->rule)
+        say(f, "%s; %s; rule %s%s", from, o->in ? "so is the gate, where it has one" : "so are the gate's weights",
+            row->rule, strcmp(row->rule, "ratio") == 0 ? " with the density as its value" : "");
+    else if (strcmp(row->op, "truth") == 0)
+        say(f, "%s", from);
+    else
+        say(f, "%s; %s lists%s", from, row->pattern,
+            o->pattern == RANDOM ? ", each head and row its own, the diagonal kept" : "");
+}
+
+static bool swept(const struct options *o)
+{
+    return o->n_heads > 1 || o->n_head_dim > 1;
+}
+
+void page_head(FILE *f, const struct options *o, const struct result *r)
+{
+    const struct row *row = &r->rows[0];
+    const char *value = *row->rule && strcmp(row->rule, "ratio") != 0 ? row->rule : "density";
+
+    say(f, "bench_sparse %s on %s (%s), driver %s", r->version, r->machine.name, r->machine.platform,
+        r->machine.driver);
+    say_others(f, &r->machine);
+    if (r->battery)
+        say(f, "On battery: this computer may be slower than on mains.");
+    say(f, "%s, %s, %d query heads on %d key-value head%s, D %d, causal", row->op, row->dtype, row->heads,
+        row->kv_heads, row->kv_heads > 1 ? "s" : "", row->head_dim);
+    say_data(f, o, row);
+    if (r->peak > 0)
+        say(f, "peak, measured just now: %.0f GFLOP/s of f32 multiply-add, %.1f GB/s of copying", r->peak, r->copy);
+    fputc('\n', f);
+    if (swept(o))
+        fprintf(f, "%5s %3s ", "heads", "D");
+    if (columns(f) >= WIDE)
+        fprintf(f, "%8s %5s %9s %6s %10s %9s %10s %8s %8s %7s  kernel\n", "seq", "block", value, "kept", "ms",
+                "GFLOP/s", "dense ms", "speed-up", "of ideal", "of peak");
+    else if (swept(o))
+        fprintf(f, "%5s %4s %7s %6s\n", "seq", "dens", "ms", "speed");
+    else
+        fprintf(f, "%6s %4s %8s %6s %5s %5s\n", "seq", "dens", "ms", "speed", "ideal", "peak");
+    fflush(f);
+}
+
+/* ---- rows ---- */
+
+static void put_share(FILE *f, int width, double share)
+{
+    if (share > 0)
+        fprintf(f, " %*.0f%%", width, 100 * share);
+    else
+        fprintf(f, " %*s", width + 1, "-");
+}
+
+static void put_wide(FILE *f, const struct row *r, bool paint)
+{
+    fprintf(f, "%8d %5d %9g %6.3f %10.3f ", r->seq, r->block, r->value, r->kept, r->ms.median);
+    if (r->gflops > 0)
+        fprintf(f, "%9.1f", r->gflops);
+    else
+        fprintf(f, "%9s", "-");
+    fprintf(f, " %10.3f %s%7.2fx%s", r->dense.median, paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
+    put_share(f, 7, r->ideal);
+    put_share(f, 6, r->of_peak);
+    fprintf(f, "  %s\n", r->kernel);
+}
+
+void page_row(FILE *f, const struct options *o, const struct row *r)
+{
+    bool wide = columns(f) >= WIDE, paint = colour(f) && r->state == ROW_DONE && r->speedup > 1;
+
+    if (swept(o))
+        fprintf(f, "%5d %3d ", r->heads, r->head_dim);
+    if (r->state != ROW_DONE) {
+        say(f, "%*d %*g %s: %s", wide ? 8 : 6, r->seq, wide ? 9 : 4, r->value,
+            r->state == ROW_FAILED ? "FAILED" : "left out", r->note);
+    } else if (wide) {
+        put_wide(f, r, paint);
+    } else {
+        fprintf(f, "%*d %4g %*.2f %s%5.1fx%s", swept(o) ? 5 : 6, r->seq, r->value, swept(o) ? 7 : 8, r->ms.median,
+                paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
+        if (!swept(o)) {
+            put_share(f, 4, r->ideal);
+            put_share(f, 4, r->of_peak);
+        }
+        fputc('\n', f);
+    }
+    fflush(f);
+}
+
+/* ---- the foot ---- */
+
+/* A letter of each stage, as many as its share of the time. */
+static void put_stages(FILE *f, const struct row *r)
+{
+    static const char letters[STAGES] = {'P', 'G', 'S', 'L', 'A'};
+    double sum = 0, past = 0;
+    int length = columns(f) < 72 ? columns(f) - 2 : 70, at = 0;
+
+    for (int i = 0; i < STAGES; i++)
+        sum += r->stage[i];
+    if (r->state != ROW_DONE || sum <= 0)
+        return;
+    fputc('\n', f);
+    say(f, "One prefill of %d tokens, %s %g, %.3f ms, and %.3f dense:", r->seq,
+        strcmp(r->rule, "ratio") == 0 ? "density" : r->rule, r->value, sum, r->dense.median);
+    fputc('[', f);
+    for (int i = 0; i < STAGES; i++)
+        for (past += r->stage[i]; at < (int)(past / sum * length + .5); at++)
+            fputc(letters[i], f);
+    fprintf(f, "]\n");
+    for (int i = 0; i < STAGES; i++)
+        fprintf(f, "  %c %-7s %10.3f ms %4.0f%%\n", letters[i], stage_names[i], r->stage[i], 100 * r->stage[i] / sum);
+}
+
+static bool alike(const struct row *a, const struct row *b)
+{
+    return a->value == b->value && a->block == b->block && a->heads == b->heads && a->head_dim == b->head_dim;
+}
+
+/* The shortest length from which all measured rows like `as` are quicker; 0: none. */
+int page_pays_from(const struct result *r, const struct row *as)
+{
+    int longest_loss = 0, from = 0;
+
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++)
+        if (x->state == ROW_DONE && alike(x, as) && x->speedup <= 1 && x->seq > longest_loss)
+            longest_loss = x->seq;
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++)
+        if (x->state == ROW_DONE && alike(x, as) && x->seq > longest_loss && (!from || x->seq < from))
+            from = x->seq;
+    return from;
+}
+
+static bool shortest_alike(const struct result *r, const struct row *as)
+{
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++)
+        if (x->state == ROW_DONE && alike(x, as) && (x->seq < as->seq || (x->seq == as->seq && x < as)))
+            return false;
+    return true;
+}
+
+static void say_pays(FILE *f, const struct result *r)
+{
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
+        int from = page_pays_from(r, x);
+        char which[96], shape[48] = "";
+
+        if (x->state != ROW_DONE || !shortest_alike(r, x))
+            continue;
+        if (r->rows[r->n - 1].heads != r->rows[0].heads || r->rows[r->n - 1].head_dim != r->rows[0].head_dim)
+            snprintf(shape, sizeof shape, ", %d heads of %d", x->heads, x->head_dim);
+        snprintf(which, sizeof which, "%s %g (blocks of %d%s)",
+                 *x->rule && strcmp(x->rule, "ratio") != 0 ? x->rule : "density", x->value, x->block, shape);
+        if (!from)
+            say(f, "At %s sparse paid at no length measured: use dense.", which);
+        else if (from > x->seq)
+            say(f, "At %s sparse pays from %d tokens; below that use dense.", which, from);
+        else
+            say(f, "At %s sparse pays from %d tokens, the shortest measured.", which, from);
+    }
+}
+
+/* What makes the figures less certain. */
+static void say_doubts(FILE *f, const struct result *r)
+{
+    const struct row *first = NULL, *last = NULL;
+    double worst = 1;
+
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
+        if (x->state != ROW_DONE)
+            continue;
+        first = first ? first : x;
+        last = x;
+        worst = x->clock > worst ? x->clock : worst;
+    }
+    if (first && last->peak > 0 && last->peak < .9 * first->peak)
+        say(f,
+            "The device slowed down by %.0f%% from the first row to the last: heat, battery or other programs; "
+            "rows far apart are not comparable.",
+            100 * (1 - last->peak / first->peak));
+    else if (r->peak_least > 0 && r->peak_least < .9 * r->peak)
+        say(f,
+            "The device's speed moved by %.0f%% during the run (its clock, or other programs): run it again "
+            "before trusting small differences.",
+            100 * (1 - r->peak_least / r->peak));
+    if (worst > 1.05)
+        say(f, "The device's clock and the host's disagree by %.0f%%: do not trust these times.", 100 * (worst - 1));
+}
+
+void page_foot(FILE *f, const struct result *r)
+{
+    const struct row *row = &r->rows[0];
+
+    if (r->prefill.seq)
+        put_stages(f, &r->prefill);
+    fputc('\n', f);
+    if (strcmp(row->op, "attend") == 0 || strcmp(row->op, "pipeline") == 0 || strcmp(row->op, "prefill") == 0)
+        say_pays(f, r);
+    if (r->tuned)
+        say(f, "The kernels are tuned for this device.");
+    else if (*r->tune)
+        say(f, "Not tuned for this device; to look for quicker settings: %s", r->tune);
+    say_doubts(f, r);
+    say(f, "Times are medians on the device, dense attention and %s in turn; speed-up is the one over the other.",
+        row->op);
+    say(f,
+        "of ideal: 100%% would be 1/kept times as quick as dense, kept being the share of the visible blocks in the "
+        "lists. GFLOP/s counts kept blocks whole; of peak counts only keys that a causal query sees, of the f32 "
+        "multiply-add rate measured beside the row (-: matrix units, or not counted).");
+    if (r->n < r->most)
+        say(f, "%s: %d of %d rows.", r->stopped ? "Interrupted" : "Time was up", r->n, r->most);
+}
+
+/* ---- devices side by side ---- */
+
+static const struct row *find_like(const struct result *r, const struct row *as)
+{
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++)
+        if (alike(x, as) && x->seq == as->seq && strcmp(x->dtype, as->dtype) == 0)
+            return x;
+    return NULL;
+}
+
+/* Each device a letter, as many as the width has room for. */
+void page_devices(FILE *f, const struct result *results, int n)
+{
+    int most = (columns(f) - 18) / 20;
+
+    fputc('\n', f);
+    for (int d = 0; d < n; d++)
+        say(f, "%c: %s (%s), %s", 'A' + d, results[d].machine.name, results[d].machine.platform,
+            results[d].n ? results[d].rows[0].dtype : "nothing measured");
+    n = n < most ? n : most;
+    fprintf(f, "%8s %7s ", "seq", "density");
+    for (int d = 0; d < n; d++)
+        fprintf(f, " %9c ms speed-up", 'A' + d);
+    fputc('\n', f);
+    for (int e = 0; e < n; e++)
+        for (const struct row *x = results[e].rows; x < results[e].rows + results[e].n; x++) {
+            bool shown = false;
+
+            for (int d = 0; d < e; d++) /* an earlier device's row has shown it */
+                shown |= find_like(&results[d], x) != NULL;
+            if (shown)
+                continue;
+            fprintf(f, "%8d %7g ", x->seq, x->value);
+            for (int d = 0; d < n; d++) {
+                const struct row *y = find_like(&results[d], x);
+
+                if (y && y->state == ROW_DONE)
+                    fprintf(f, " %12.3f %6.2fx", y->ms.median, y->speedup);
+                else
+                    fprintf(f, " %12s %7s", "-", "-");
+            }
+            fputc('\n', f);
+        }
+}
