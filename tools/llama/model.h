@@ -47,7 +47,8 @@ const st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 
 /**
  * Check that every tensor of the model is there, of its shape and a type that is read, finite,
- * and that there is none that the model would need and this program does not read.
+ * and that there is none that the model would need and this program does not read; of several,
+ * the first in the order of files and of their data is named.
  *
  * @param[out] bytes  Of all weights on the device.
  * @return 0, or an exit code after a sentence.
