@@ -103,70 +103,56 @@ static double perplexity(const char *arguments, double *density)
 
 /* ---- the layouts ------------------------------------------------------------ */
 
-static double by_four(int pair, double plain)
-{
-    (void)pair;
-    return plain / 4;
-}
-
-/* factor 4, low 1, high 4, original 32: waves below 8 stay, above 32 are divided. */
-static double llama3(int pair, double plain)
-{
-    const double wave = 2 * acos(-1) / plain, part = (32 / wave - 1) / 3;
-
-    (void)pair;
-    return wave < 8 ? plain : wave > 32 ? plain / 4 : (1 - part) * plain / 4 + part * plain;
-}
-
-/* factor 4, original 32, base 10000, 8 channels: 32 turns lie at pair -0.80 and 1 turn at
- * 0.71, so the ramp runs from pair 0 to pair 1. */
-static double yarn(int pair, double plain)
-{
-    return pair < 1 ? plain : plain / 4;
-}
-
-#define LLAMA   "llama", "LlamaForCausalLM"
-#define MISTRAL "mistral", "MistralForCausalLM"
-#define QWEN2   "qwen2", "Qwen2ForCausalLM"
-#define QWEN3   "qwen3", "Qwen3ForCausalLM"
-#define ROPE    ", \"rope_scaling\": "
-
-static const struct tiny_kind kinds[] = {
-    {"llama f32 tied", LLAMA, "", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
-    {"llama f16 shards", LLAMA, "", ST_F16, 1, 0, 0, 0, 0, 0, NULL, 1},
-    {"llama biases", LLAMA, ", \"attention_bias\": true, \"mlp_bias\": true", ST_F32, 0, 0, 1, 1, 1, 0, NULL, 1},
-    {"mistral bf16", MISTRAL, ", \"sliding_window\": null", ST_BF16, 1, 0, 0, 0, 0, 0, NULL, 1},
-    {"qwen2", QWEN2, ", \"use_sliding_window\": false, \"sliding_window\": 32", ST_F32, 0, 1, 1, 0, 0, 0, NULL, 1},
-    {"qwen3", QWEN3, "", ST_BF16, 0, 0, 0, 0, 0, 1, NULL, 1},
-    {"linear", LLAMA, ROPE "{\"type\": \"linear\", \"factor\": 4}", ST_F32, 0, 1, 0, 0, 0, 0, by_four, 1},
-    {"llama3", LLAMA,
-     ROPE "{\"rope_type\": \"llama3\", \"factor\": 4, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
-          "\"original_max_position_embeddings\": 32}",
-     ST_F32, 0, 1, 0, 0, 0, 0, llama3, 1},
-    /* 0.1 ln 4 + 1 */
-    {"yarn", LLAMA, ROPE "{\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 32}", ST_F32,
-     0, 1, 0, 0, 0, 0, yarn, 1.1386294361119891},
-    {"yarn attention_factor", LLAMA,
-     ROPE "{\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 32, "
-          "\"attention_factor\": 1.5}",
-     ST_F32, 0, 1, 0, 0, 0, 0, yarn, 1.5},
-};
-
 static void dense_equals_plain_double(void **state)
 {
     (void)state;
     write_tokens(SEQ * COUNT + 1);
-    for (size_t i = 0; i < CLG_COUNT(kinds); i++) {
+    for (int i = 0; i < TINY_KINDS; i++) {
         struct tiny_model m;
         double density;
 
-        tiny_make(&m, &kinds[i]);
+        tiny_make(&m, &tiny_kinds[i]);
         tiny_write(&m, folder);
         const double got = perplexity("", &density), want = tiny_perplexity(&m, tokens, SEQ, COUNT);
         tiny_free(&m);
         if (!(fabs(got / want - 1) < 1e-5) || density != 1)
-            fail_msg("%s: perplexity %.9g, not %.9g, at density %g", kinds[i].name, got, want, density);
+            fail_msg("%s: perplexity %.9g, not %.9g, at density %g", tiny_kinds[i].name, got, want, density);
     }
+}
+
+/* Made once by the transformers library (4.57, with torch 2.11) from the files that tiny_write()
+ * makes of these kinds: "K" [2][TINY_VOCAB], the logits after the tokens 20 and SEQ - 1, and
+ * "K perplexity" [1], f32. */
+static void plain_double_equals_transformers(void **state)
+{
+    static double logits[SEQ * TINY_VOCAB];
+    st_file *made;
+    char why[ST_WHY], name[64];
+
+    (void)state;
+    if (st_open(CLGAZE_TEST_DIR "/tiny_logits.safetensors", &made, why, sizeof why))
+        fail_msg("%s", why);
+    for (int i = 0; i < TINY_KINDS; i++) {
+        const st_tensor *want = st_find(made, tiny_kinds[i].name);
+        struct tiny_model m;
+
+        snprintf(name, sizeof name, "%s perplexity", tiny_kinds[i].name);
+        const st_tensor *perplexity_of = st_find(made, name);
+        assert_true(want && want->elements == (size_t)2 * TINY_VOCAB && perplexity_of);
+        tiny_make(&m, &tiny_kinds[i]);
+        tiny_logits(&m, tokens, SEQ, logits);
+        const double got = tiny_perplexity(&m, tokens, SEQ, COUNT);
+        tiny_free(&m);
+        for (int at = 0; at < 2 * TINY_VOCAB; at++) {
+            const double mine = logits[(at < TINY_VOCAB ? 20 : SEQ - 1) * TINY_VOCAB + at % TINY_VOCAB];
+
+            if (!(fabs(mine - st_value(want, (size_t)at)) < 2e-5))
+                fail_msg("%s: logit %d is %.7g, not %.7g", name, at, mine, st_value(want, (size_t)at));
+        }
+        if (!(fabs(got / st_value(perplexity_of, 0) - 1) < 2e-6))
+            fail_msg("%s is %.8g, not %.8g", name, got, st_value(perplexity_of, 0));
+    }
+    st_close(made);
 }
 
 /* ---- gates -------------------------------------------------------------------- */
@@ -202,7 +188,7 @@ static void gates_keep_what_the_rule_says(void **state)
 
     (void)state;
     write_tokens(SEQ * COUNT + 1);
-    tiny_make(&m, &kinds[0]);
+    tiny_make(&m, &tiny_kinds[0]);
     tiny_write(&m, folder);
     write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM);
     const double want = tiny_perplexity(&m, tokens, SEQ, COUNT);
@@ -225,7 +211,7 @@ static void refuses_bad_gates(void **state)
 
     (void)state;
     write_tokens(SEQ * COUNT + 1);
-    tiny_make(&m, &kinds[0]);
+    tiny_make(&m, &tiny_kinds[0]);
     tiny_write(&m, folder);
     tiny_free(&m);
 #define PPL "--seq 45 --count 2 "
@@ -251,22 +237,24 @@ static void refuses_unsupported_keys(void **state)
         struct tiny_kind kind;
         const char *words;
     } cases[] = {
-        {{"", LLAMA, ", \"sliding_window\": 4096", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window"},
-        {{"", MISTRAL, "", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window|4096"},
-        {{"", QWEN2, ", \"use_sliding_window\": true", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window"},
+        {{"", TINY_LLAMA, ", \"sliding_window\": 4096", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window"},
+        {{"", TINY_MISTRAL, "", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window|4096"},
+        {{"", TINY_QWEN2, ", \"use_sliding_window\": true", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "sliding_window"},
         {{"", "gemma2", "Gemma2ForCausalLM", "", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "model_type|gemma2"},
         {{"", "llama", "OtherForCausalLM", "", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "OtherForCausalLM"},
-        {{"", LLAMA, ", \"attn_logit_softcapping\": 50", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
+        {{"", TINY_LLAMA, ", \"attn_logit_softcapping\": 50", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
          "attn_logit_softcapping"},
-        {{"", LLAMA, ", \"quantization_config\": {}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "quantization_config"},
-        {{"", LLAMA, ROPE "{\"rope_type\": \"longrope\"}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "rope_type|longrope"},
-        {{"", LLAMA, ROPE "{\"rope_type\": \"linear\"}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "lacks|factor"},
-        {{"", LLAMA, ROPE "{\"rope_type\": \"linear\", \"factor\": 2, \"beta_fast\": 3}", ST_F32, 0, 1, 0, 0, 0, 0,
-          NULL, 1},
+        {{"", TINY_LLAMA, ", \"quantization_config\": {}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "quantization_config"},
+        {{"", TINY_LLAMA, TINY_ROPE "{\"rope_type\": \"longrope\"}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
+         "rope_type|longrope"},
+        {{"", TINY_LLAMA, TINY_ROPE "{\"rope_type\": \"linear\"}", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
+         "lacks|factor"},
+        {{"", TINY_LLAMA, TINY_ROPE "{\"rope_type\": \"linear\", \"factor\": 2, \"beta_fast\": 3}", ST_F32, 0, 1, 0,
+          0, 0, 0, NULL, 1},
          "beta_fast"},
-        {{"", LLAMA, ", \"layer_types\": [\"sliding_attention\"]", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
+        {{"", TINY_LLAMA, ", \"layer_types\": [\"sliding_attention\"]", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1},
          "sliding_attention"},
-        {{"", QWEN2, ", \"mlp_bias\": true", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "mlp_bias|qwen2"},
+        {{"", TINY_QWEN2, ", \"mlp_bias\": true", ST_F32, 0, 1, 0, 0, 0, 0, NULL, 1}, "mlp_bias|qwen2"},
     };
 
     (void)state;
@@ -286,14 +274,14 @@ static void refuses_bad_weights(void **state)
 
     (void)state;
     write_tokens(SEQ * COUNT + 1);
-    tiny_make(&m, &kinds[1]); /* f16, two shards */
+    tiny_make(&m, &tiny_kinds[1]); /* f16, two shards */
     tiny_write(&m, folder);
     snprintf(path, sizeof path, "%s/model-2.safetensors", folder);
     assert_int_equal(remove(path), 0);
     refused(PPL, "model-2.safetensors");
     tiny_free(&m);
 
-    tiny_make(&m, &kinds[0]);
+    tiny_make(&m, &tiny_kinds[0]);
     st_tensor *t = tiny_find(&m, "model.layers.1.mlp.up_proj.weight");
     const int64_t rows = t->shape[0];
     t->shape[0] = rows / 2;
@@ -309,7 +297,7 @@ static void refuses_bad_weights(void **state)
     refused(PPL, "model.layers.1.mlp.up_proj.weight|not finite|5");
     tiny_free(&m);
 
-    struct tiny_kind biased = kinds[0];
+    struct tiny_kind biased = tiny_kinds[0];
     biased.qkv_bias = 1; /* config.json does not say so */
     tiny_make(&m, &biased);
     tiny_write(&m, folder);
@@ -324,7 +312,7 @@ static void refuses_bad_text(void **state)
     const uint16_t kept = tokens[3];
 
     (void)state;
-    tiny_make(&m, &kinds[0]);
+    tiny_make(&m, &tiny_kinds[0]);
     tiny_write(&m, folder);
     tiny_free(&m);
     write_tokens(SEQ * COUNT); /* one short: the last target */
@@ -346,7 +334,7 @@ static void last_line_is_the_answer(void **state)
 
     (void)state;
     write_tokens(SEQ * COUNT + 1);
-    tiny_make(&m, &kinds[0]);
+    tiny_make(&m, &tiny_kinds[0]);
     tiny_write(&m, folder);
     tiny_free(&m);
     const double p = perplexity("", &density);
@@ -362,9 +350,13 @@ static void last_line_is_the_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dense_equals_plain_double), cmocka_unit_test(gates_keep_what_the_rule_says),
-        cmocka_unit_test(refuses_bad_gates),         cmocka_unit_test(refuses_unsupported_keys),
-        cmocka_unit_test(refuses_bad_weights),       cmocka_unit_test(refuses_bad_text),
+        cmocka_unit_test(dense_equals_plain_double),
+        cmocka_unit_test(plain_double_equals_transformers),
+        cmocka_unit_test(gates_keep_what_the_rule_says),
+        cmocka_unit_test(refuses_bad_gates),
+        cmocka_unit_test(refuses_unsupported_keys),
+        cmocka_unit_test(refuses_bad_weights),
+        cmocka_unit_test(refuses_bad_text),
         cmocka_unit_test(last_line_is_the_answer),
     };
     struct rng rng = seeded(3);

@@ -139,7 +139,10 @@ static void write_shards(const struct tiny_model *m, const char *folder)
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
     FILE *to = fopen(path, "w");
     assert_non_null(to);
-    fputs("{\"weight_map\": {", to);
+    size_t bytes = 0;
+    for (int i = 0; i < m->n; i++)
+        bytes += m->tensors[i].bytes;
+    fprintf(to, "{\"metadata\": {\"total_size\": %zu}, \"weight_map\": {", bytes);
     for (int i = 0; i < m->n; i++)
         fprintf(to, "%s\"%s\": \"model-%d.safetensors\"", i ? "," : "", m->tensors[i].name, i < half ? 1 : 2);
     fputs("}}\n", to);
@@ -275,42 +278,52 @@ static void layer_mlp(struct tiny_model *m, int l, double *x)
         x[i] += y[i];
 }
 
-static double loss_of(struct tiny_model *m, const double *x, int target)
+/* Of one token, from the last layer's x. */
+static void logits_of(struct tiny_model *m, const double *x, double *logits)
 {
     const st_tensor *head = tiny_find(m, m->kind.tied ? "model.embed_tokens.weight" : "lm_head.weight");
-    double normed[TINY_HIDDEN], sum = 0, wanted = 0;
+    double normed[TINY_HIDDEN];
 
     rms(tiny_find(m, "model.norm.weight"), x, TINY_HIDDEN, normed);
     for (int w = 0; w < TINY_VOCAB; w++) {
-        double logit = 0;
-
+        logits[w] = 0;
         for (int i = 0; i < TINY_HIDDEN; i++)
-            logit += normed[i] * st_value(head, (size_t)w * TINY_HIDDEN + (size_t)i);
-        sum += exp(logit);
-        if (w == target)
-            wanted = logit;
+            logits[w] += normed[i] * st_value(head, (size_t)w * TINY_HIDDEN + (size_t)i);
     }
-    return log(sum) - wanted;
+}
+
+void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *logits)
+{
+    static double x[MAX_SEQ][TINY_HIDDEN];
+    const st_tensor *embedding = tiny_find(m, "model.embed_tokens.weight");
+
+    assert_true(seq <= MAX_SEQ);
+    for (int t = 0; t < seq; t++)
+        for (int i = 0; i < TINY_HIDDEN; i++)
+            x[t][i] = st_value(embedding, (size_t)tokens[t] * TINY_HIDDEN + (size_t)i);
+    for (int l = 0; l < TINY_LAYERS; l++) {
+        layer_attend(m, l, seq, x);
+        for (int t = 0; t < seq; t++)
+            layer_mlp(m, l, x[t]);
+    }
+    for (int t = 0; t < seq; t++)
+        logits_of(m, x[t], logits + t * TINY_VOCAB);
 }
 
 double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count)
 {
-    static double x[MAX_SEQ][TINY_HIDDEN];
-    const st_tensor *embedding = tiny_find(m, "model.embed_tokens.weight");
+    static double logits[MAX_SEQ * TINY_VOCAB];
     double mean = 0;
 
-    assert_true(seq <= MAX_SEQ);
     for (int s = 0; s < count; s++, tokens += seq) {
-        for (int t = 0; t < seq; t++)
-            for (int i = 0; i < TINY_HIDDEN; i++)
-                x[t][i] = st_value(embedding, (size_t)tokens[t] * TINY_HIDDEN + (size_t)i);
-        for (int l = 0; l < TINY_LAYERS; l++) {
-            layer_attend(m, l, seq, x);
-            for (int t = 0; t < seq; t++)
-                layer_mlp(m, l, x[t]);
+        tiny_logits(m, tokens, seq, logits);
+        for (int t = seq / 4; t < seq; t++) {
+            double sum = 0;
+
+            for (int w = 0; w < TINY_VOCAB; w++)
+                sum += exp(logits[t * TINY_VOCAB + w]);
+            mean += (log(sum) - logits[t * TINY_VOCAB + tokens[t + 1]]) / (seq - seq / 4) / count;
         }
-        for (int t = seq / 4; t < seq; t++)
-            mean += loss_of(m, x[t], tokens[t + 1]) / (seq - seq / 4) / count;
     }
     return exp(mean);
 }

@@ -32,6 +32,16 @@ struct tiny_kind {
     double factor;
 };
 
+/* The first words of a kind. */
+#define TINY_LLAMA   "llama", "LlamaForCausalLM"
+#define TINY_MISTRAL "mistral", "MistralForCausalLM"
+#define TINY_QWEN2   "qwen2", "Qwen2ForCausalLM"
+#define TINY_QWEN3   "qwen3", "Qwen3ForCausalLM"
+#define TINY_ROPE    ", \"rope_scaling\": "
+
+enum { TINY_KINDS = 11 };
+extern const struct tiny_kind tiny_kinds[TINY_KINDS];
+
 struct tiny_model {
     struct tiny_kind kind;
     st_tensor tensors[TINY_TENSORS];
@@ -49,6 +59,9 @@ st_tensor *tiny_find(struct tiny_model *m, const char *name);
 /* Write config.json and the weights into a folder that is there. */
 void tiny_write(const struct tiny_model *m, const char *folder);
 void tiny_write_config(const struct tiny_model *m, const char *folder, const char *more);
+
+/* The logits after each token of a sequence, [seq][TINY_VOCAB]. */
+void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *logits);
 
 /* exp of the mean over the sequences of the mean loss of the last three quarters. */
 double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count);
