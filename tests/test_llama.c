@@ -16,7 +16,9 @@
 
 #include "tiny_model.h"
 
-enum { SEQ = 45, COUNT = 2, LONG = 3000, BLOCK = 8 };
+enum { SEQ = 75, COUNT = 2, LONG = 3000, BLOCK = TINY_BLOCK };
+
+#define PPL "--seq 75 --count 2 "
 
 static char folder[512], out[1 << 14], err[1 << 13];
 static uint16_t tokens[LONG];
@@ -201,8 +203,55 @@ static void gates_keep_what_the_rule_says(void **state)
     /* The best block and the diagonal: one or two a row, but one in the first. */
     assert_true(density >= (double)rows / visible && density <= (double)(2 * rows - 1) / visible);
     assert_true(fabs(got / want - 1) > 1e-4); /* something was left out */
-    perplexity("--gates gates.safetensors --rule topk --value 1 --local 2 --sink 6", &density);
+    perplexity("--gates gates.safetensors --rule topk --value 1 --local 2 --sink 10", &density);
     assert_true(density == 1); /* the sink alone is every block */
+}
+
+/* ---- rules without gates --------------------------------------------------------- */
+
+static void rules_equal_plain_double(void **state)
+{
+    static const struct {
+        const char *options;
+        struct tiny_rule rule;
+    } cases[] = {
+        {"--rule oracle,topk --value 2", {tiny_oracle, 2, 0, 1}},
+        {"--rule meanpool,topk --value 2", {tiny_meanpool, 2, 0, 1}},
+        {"--rule vertslash,topk --value 3 --sink 1", {tiny_lines, 3, 1, 1}},
+        {"--rule window --sink 1 --local 2", {tiny_window, 1, 1, 2}},
+        {"--rule window", {tiny_window, 1, 0, 1}},
+    };
+    struct tiny_model m;
+
+    (void)state;
+    write_tokens(SEQ * COUNT + 1);
+    tiny_make(&m, &tiny_kinds[0]);
+    tiny_write(&m, folder);
+    for (size_t i = 0; i < CLG_COUNT(cases); i++) {
+        char options[128];
+        double density;
+
+        m.rule = cases[i].rule;
+        m.kept = m.visible = 0;
+        const double want = tiny_perplexity(&m, tokens, SEQ, COUNT);
+        snprintf(options, sizeof options, "--block %d %s", BLOCK, cases[i].options);
+        const double got = perplexity(options, &density), want_density = (double)m.kept / m.visible;
+        if (!(fabs(got / want - 1) < 1e-5) || !(fabs(density - want_density) < 1e-9))
+            fail_msg("%s: perplexity %.9g at density %g, not %.9g at %g", options, got, density, want, want_density);
+    }
+    tiny_free(&m);
+}
+
+static void refuses_options_that_do_not_go_together(void **state)
+{
+    (void)state;
+    write_tokens(SEQ * COUNT + 1);
+    refused(PPL "--rule topp --value 0.5", "--value needs --gates");
+    refused(PPL "--rule oracle", "oracle needs --value");
+    refused(PPL "--rule oracle --value 0.5 --gates gates.safetensors", "--rule oracle|--gates");
+    refused(PPL "--rule window --value 0.5", "--value|window");
+    refused(PPL "--rule oracle,best --value 0.5", "--rule|best|topk");
+    refused(PPL "--block 8 --value 0.5 --gates gates.safetensors", "--block|--gates");
 }
 
 static void refuses_bad_gates(void **state)
@@ -214,7 +263,6 @@ static void refuses_bad_gates(void **state)
     tiny_make(&m, &tiny_kinds[0]);
     tiny_write(&m, folder);
     tiny_free(&m);
-#define PPL "--seq 45 --count 2 "
     refused(PPL "--rule topp", "--rule needs --gates");
     refused(PPL "--gates gates.safetensors", "--value");
     refused(PPL "--gates gates.pth --value 0.5", ".pth|convert");
@@ -263,7 +311,7 @@ static void refuses_unsupported_keys(void **state)
         struct tiny_model m = {.kind = cases[i].kind};
 
         tiny_write_config(&m, folder, "");
-        refused("--seq 45 --count 2", cases[i].words);
+        refused(PPL, cases[i].words);
     }
 }
 
@@ -316,7 +364,7 @@ static void refuses_bad_text(void **state)
     tiny_write(&m, folder);
     tiny_free(&m);
     write_tokens(SEQ * COUNT); /* one short: the last target */
-    refused(PPL, "text.u16|90|91");
+    refused(PPL, "text.u16|150|151");
     tokens[3] = TINY_VOCAB;
     write_tokens(SEQ * COUNT + 1);
     refused(PPL, "token 3|50|vocabulary");
@@ -353,6 +401,8 @@ int main(void)
         cmocka_unit_test(dense_equals_plain_double),
         cmocka_unit_test(plain_double_equals_transformers),
         cmocka_unit_test(gates_keep_what_the_rule_says),
+        cmocka_unit_test(rules_equal_plain_double),
+        cmocka_unit_test(refuses_options_that_do_not_go_together),
         cmocka_unit_test(refuses_bad_gates),
         cmocka_unit_test(refuses_unsupported_keys),
         cmocka_unit_test(refuses_bad_weights),

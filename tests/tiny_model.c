@@ -164,8 +164,6 @@ void tiny_write(const struct tiny_model *m, const char *folder)
 
 /* ---- the model in double --------------------------------------------------- */
 
-enum { MAX_SEQ = 64 };
-
 /* y = x w^T + bias, one row; a bias that is not in the model is none. */
 static void linear(struct tiny_model *m, const char *stem, int layer, const double *x, double *y)
 {
@@ -220,15 +218,18 @@ static void turn(struct tiny_model *m, int layer, const char *norm, int t, doubl
     }
 }
 
-/* One query head at place t over the keys up to it. */
-static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], int t, int hk, double *out)
+/* One query head at place t over the keys up to it of the blocks kept. */
+static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], int t, int hk, const int *keep,
+                   double *out)
 {
-    double s[MAX_SEQ], high = -INFINITY, sum = 0;
+    double s[TINY_SEQ], high = -INFINITY, sum = 0;
 
     for (int u = 0; u <= t; u++) {
         s[u] = 0;
         for (int d = 0; d < TINY_DIM; d++)
             s[u] += q[d] * k[u][hk * TINY_DIM + d] / sqrt(TINY_DIM);
+        if (!keep[u / TINY_BLOCK])
+            s[u] = -INFINITY;
         high = fmax(high, s[u]);
     }
     for (int u = 0; u <= t; u++)
@@ -240,25 +241,39 @@ static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], 
     }
 }
 
+static void project(struct tiny_model *m, int l, int t, const double *x, double *q, double *k, double *v)
+{
+    double normed[TINY_HIDDEN];
+
+    rms(of_layer(m, l, "input_layernorm"), x, TINY_HIDDEN, normed);
+    linear(m, "self_attn.q_proj", l, normed, q);
+    linear(m, "self_attn.k_proj", l, normed, k);
+    linear(m, "self_attn.v_proj", l, normed, v);
+    for (int h = 0; h < TINY_HEADS; h++)
+        turn(m, l, "self_attn.q_norm", t, q + h * TINY_DIM);
+    for (int h = 0; h < TINY_KV; h++)
+        turn(m, l, "self_attn.k_norm", t, k + h * TINY_DIM);
+}
+
 static void layer_attend(struct tiny_model *m, int l, int seq, double x[][TINY_HIDDEN])
 {
-    static double q[MAX_SEQ][TINY_QUERY], k[MAX_SEQ][TINY_KEY], v[MAX_SEQ][TINY_KEY];
-    double normed[TINY_HIDDEN], out[TINY_QUERY], y[TINY_HIDDEN];
+    static double q[TINY_SEQ][TINY_QUERY], k[TINY_SEQ][TINY_KEY], v[TINY_SEQ][TINY_KEY], out[TINY_SEQ][TINY_QUERY];
+    const int n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
+    int keep[TINY_BLOCKS][TINY_BLOCKS];
+    double y[TINY_HIDDEN];
 
-    for (int t = 0; t < seq; t++) {
-        rms(of_layer(m, l, "input_layernorm"), x[t], TINY_HIDDEN, normed);
-        linear(m, "self_attn.q_proj", l, normed, q[t]);
-        linear(m, "self_attn.k_proj", l, normed, k[t]);
-        linear(m, "self_attn.v_proj", l, normed, v[t]);
-        for (int h = 0; h < TINY_HEADS; h++)
-            turn(m, l, "self_attn.q_norm", t, q[t] + h * TINY_DIM);
-        for (int h = 0; h < TINY_KV; h++)
-            turn(m, l, "self_attn.k_norm", t, k[t] + h * TINY_DIM);
+    for (int t = 0; t < seq; t++)
+        project(m, l, t, x[t], q[t], k[t], v[t]);
+    for (int h = 0; h < TINY_HEADS; h++) {
+        const int hk = h / (TINY_HEADS / TINY_KV);
+
+        m->kept += tiny_keep(&m->rule, seq, q[0] + h * TINY_DIM, k[0] + hk * TINY_DIM, keep);
+        m->visible += n * (n + 1) / 2;
+        for (int t = 0; t < seq; t++)
+            attend(q[t] + h * TINY_DIM, k, v, t, hk, keep[t / TINY_BLOCK], out[t] + h * TINY_DIM);
     }
     for (int t = 0; t < seq; t++) {
-        for (int h = 0; h < TINY_HEADS; h++)
-            attend(q[t] + h * TINY_DIM, k, v, t, h / (TINY_HEADS / TINY_KV), out + h * TINY_DIM);
-        linear(m, "self_attn.o_proj", l, out, y);
+        linear(m, "self_attn.o_proj", l, out[t], y);
         for (int i = 0; i < TINY_HIDDEN; i++)
             x[t][i] += y[i];
     }
@@ -294,10 +309,10 @@ static void logits_of(struct tiny_model *m, const double *x, double *logits)
 
 void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *logits)
 {
-    static double x[MAX_SEQ][TINY_HIDDEN];
+    static double x[TINY_SEQ][TINY_HIDDEN];
     const st_tensor *embedding = tiny_find(m, "model.embed_tokens.weight");
 
-    assert_true(seq <= MAX_SEQ);
+    assert_true(seq <= TINY_SEQ);
     for (int t = 0; t < seq; t++)
         for (int i = 0; i < TINY_HIDDEN; i++)
             x[t][i] = st_value(embedding, (size_t)tokens[t] * TINY_HIDDEN + (size_t)i);
@@ -312,7 +327,7 @@ void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *
 
 double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count)
 {
-    static double logits[MAX_SEQ * TINY_VOCAB];
+    static double logits[TINY_SEQ * TINY_VOCAB];
     double mean = 0;
 
     for (int s = 0; s < count; s++, tokens += seq) {

@@ -42,8 +42,30 @@ struct tiny_kind {
 enum { TINY_KINDS = 11 };
 extern const struct tiny_kind tiny_kinds[TINY_KINDS];
 
+enum { TINY_BLOCK = 8, TINY_SEQ = 80, TINY_BLOCKS = TINY_SEQ / TINY_BLOCK };
+
+/* Weights of the blocks of one query head; q and k after RoPE, of `seq` tokens, strides in numbers. */
+typedef void (*tiny_weigh)(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
+
+/* Which blocks a query block keeps: the `top` heaviest of those it sees, the first `sink` and
+ * the last `local`. */
+struct tiny_rule {
+    tiny_weigh weigh; /* NULL: dense */
+    int top, sink, local;
+};
+void tiny_oracle(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
+void tiny_meanpool(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
+void tiny_window(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
+void tiny_lines(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
+
+/* keep[i][j] of one query head. @return How many. */
+int tiny_keep(const struct tiny_rule *rule, int seq, const double *q, const double *k,
+              int keep[TINY_BLOCKS][TINY_BLOCKS]);
+
 struct tiny_model {
     struct tiny_kind kind;
+    struct tiny_rule rule; /* zero: dense */
+    int kept, visible;     /* blocks, since tiny_make() */
     st_tensor tensors[TINY_TENSORS];
     char names[TINY_TENSORS][96];
     int n;

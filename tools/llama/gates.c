@@ -147,10 +147,46 @@ static int side_load(struct machine *m, struct gates *g, char side, struct matri
     return code;
 }
 
+void gates_identity(const struct config *config, clgaze_problem *problem, struct gates *g)
+{
+    memset(g, 0, sizeof *g);
+    g->layers = config->layers;
+    g->bytes = (size_t)config->q_heads * (size_t)config->head_dim * (size_t)config->head_dim * sizeof(float);
+    problem->q_pool = problem->k_pool = CLGAZE_AVG;
+    problem->gate_dim = config->head_dim;
+    problem->gate_double = 0;
+    problem->weight_dtype = CLGAZE_F32;
+    problem->rope_pairs = 0;
+}
+
+/* One for all layers. */
+static int identity_load(struct machine *m, const struct config *config, struct gates *g)
+{
+    const size_t d = (size_t)config->head_dim, heads = (size_t)config->q_heads;
+    float *one = calloc(heads * d * d, sizeof *one);
+    struct matrix w = {.type = 0, .rows = config->q_heads, .cols = config->head_dim};
+    g->w_k = calloc((size_t)g->layers, sizeof *g->w_k);
+    int code = one && g->w_k ? buffer_make(m, g->bytes, "the identity", &w.buffer)
+                             : fail(EXIT_INPUT, "there is no memory for %d gates", (int)g->layers);
+    for (size_t i = 0; i < heads * d && !code; i++)
+        one[i * d + i % d] = 1;
+    if (!code)
+        code = buffer_write(m, w.buffer, g->bytes, one);
+    for (cl_int l = 0; l < g->layers && w.buffer; l++) {
+        g->w_k[l] = w;
+        if (l)
+            clRetainMemObject(w.buffer);
+    }
+    free(one);
+    return code;
+}
+
 int gates_load(struct machine *m, const struct config *config, const clgaze_problem *problem, struct gates *g)
 {
     float inv_freq[128];
     const size_t bytes = (size_t)problem->rope_pairs * sizeof *inv_freq;
+    if (!g->file)
+        return identity_load(m, config, g);
     rope_frequencies(&config->rope, 2 * problem->rope_pairs, inv_freq);
     int code = side_load(m, g, 'k', &g->w_k);
     if (!code && problem->gate_double)

@@ -14,8 +14,9 @@ enum { GPU_LANES = 64, MAX_SOURCES = 8 };
 
 const char *const spent_names[N_SPENT] = {"load", "compile", "products", "attend", "norm", "rope", "swiglu", "loss"};
 
-static const char *const entries[N_KERNELS] = {"pack",         "widen",  "matmul", "embed", "rms",
-                                               "rotate_heads", "swiglu", "spread", "fold"};
+static const char *const entries[N_KERNELS] = {"pack",         "widen",        "matmul",   "embed",    "rms",
+                                               "rotate_heads", "swiglu",       "spread",   "fold",     "log_truth",
+                                               "late",         "last_weights", "lines_of", "log_lines"};
 
 static double now(void)
 {
@@ -52,8 +53,8 @@ static int build_failed(struct machine *m, cl_int err)
 
 int machine_build(struct machine *m)
 {
-    /* matmul.cl defines weight(), which layer.cl uses; the table is in no certain order. */
-    static const char *const order[] = {"matmul.cl", "layer.cl"};
+    /* Each uses functions of those before it; the table is in no certain order. */
+    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl"};
     const char *texts[MAX_SOURCES];
     size_t sizes[MAX_SOURCES];
     cl_uint n = 0;
