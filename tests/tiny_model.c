@@ -201,20 +201,18 @@ static const st_tensor *of_layer(struct tiny_model *m, int layer, const char *st
     return tiny_find(m, name);
 }
 
-/* Norm where the model has it, then RoPE, of one head at place t. */
-static void turn(struct tiny_model *m, int layer, const char *norm, int t, double *x)
+/* RoPE of one head at place t. */
+static void turn(const struct tiny_model *m, int t, const double *x, double *y)
 {
     const double factor = m->kind.frequency ? m->kind.factor : 1;
 
-    if (m->kind.qk_norm)
-        rms(of_layer(m, layer, norm), x, TINY_DIM, x);
     for (int j = 0; j < TINY_DIM / 2; j++) {
         const double plain = pow(1e4, -2.0 * j / TINY_DIM);
         const double f = m->kind.frequency ? m->kind.frequency(j, plain) : plain;
         const double c = cos(t * f) * factor, s = sin(t * f) * factor, a = x[j], b = x[j + TINY_DIM / 2];
 
-        x[j] = a * c - b * s;
-        x[j + TINY_DIM / 2] = b * c + a * s;
+        y[j] = a * c - b * s;
+        y[j + TINY_DIM / 2] = b * c + a * s;
     }
 }
 
@@ -241,36 +239,46 @@ static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], 
     }
 }
 
-static void project(struct tiny_model *m, int l, int t, const double *x, double *q, double *k, double *v)
+/* Before RoPE: bias, and norm where the model has it. */
+static void project_heads(struct tiny_model *m, int l, const char *stem, const char *norm, const double *x, int heads,
+                          double *y)
+{
+    linear(m, stem, l, x, y);
+    for (int h = 0; h < heads && m->kind.qk_norm && norm; h++)
+        rms(of_layer(m, l, norm), y + h * TINY_DIM, TINY_DIM, y + h * TINY_DIM);
+}
+
+static void project(struct tiny_model *m, int l, int t, const double *x, struct tiny_layer *to)
 {
     double normed[TINY_HIDDEN];
 
     rms(of_layer(m, l, "input_layernorm"), x, TINY_HIDDEN, normed);
-    linear(m, "self_attn.q_proj", l, normed, q);
-    linear(m, "self_attn.k_proj", l, normed, k);
-    linear(m, "self_attn.v_proj", l, normed, v);
+    project_heads(m, l, "self_attn.q_proj", "self_attn.q_norm", normed, TINY_HEADS, to->q_gate[t]);
+    project_heads(m, l, "self_attn.k_proj", "self_attn.k_norm", normed, TINY_KV, to->k_gate[t]);
+    project_heads(m, l, "self_attn.v_proj", NULL, normed, TINY_KV, to->v[t]);
     for (int h = 0; h < TINY_HEADS; h++)
-        turn(m, l, "self_attn.q_norm", t, q + h * TINY_DIM);
+        turn(m, t, to->q_gate[t] + h * TINY_DIM, to->q[t] + h * TINY_DIM);
     for (int h = 0; h < TINY_KV; h++)
-        turn(m, l, "self_attn.k_norm", t, k + h * TINY_DIM);
+        turn(m, t, to->k_gate[t] + h * TINY_DIM, to->k[t] + h * TINY_DIM);
 }
 
 static void layer_attend(struct tiny_model *m, int l, int seq, double x[][TINY_HIDDEN])
 {
-    static double q[TINY_SEQ][TINY_QUERY], k[TINY_SEQ][TINY_KEY], v[TINY_SEQ][TINY_KEY], out[TINY_SEQ][TINY_QUERY];
+    static double out[TINY_SEQ][TINY_QUERY];
+    struct tiny_layer *of = &m->last;
     const int n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
     int keep[TINY_BLOCKS][TINY_BLOCKS];
     double y[TINY_HIDDEN];
 
     for (int t = 0; t < seq; t++)
-        project(m, l, t, x[t], q[t], k[t], v[t]);
+        project(m, l, t, x[t], of);
     for (int h = 0; h < TINY_HEADS; h++) {
         const int hk = h / (TINY_HEADS / TINY_KV);
 
-        m->kept += tiny_keep(&m->rule, seq, q[0] + h * TINY_DIM, k[0] + hk * TINY_DIM, keep);
+        m->kept += tiny_keep(&m->rule, seq, of->q[0] + h * TINY_DIM, of->k[0] + hk * TINY_DIM, keep);
         m->visible += n * (n + 1) / 2;
         for (int t = 0; t < seq; t++)
-            attend(q[t] + h * TINY_DIM, k, v, t, hk, keep[t / TINY_BLOCK], out[t] + h * TINY_DIM);
+            attend(of->q[t] + h * TINY_DIM, of->k, of->v, t, hk, keep[t / TINY_BLOCK], out[t] + h * TINY_DIM);
     }
     for (int t = 0; t < seq; t++) {
         linear(m, "self_attn.o_proj", l, out[t], y);

@@ -62,10 +62,17 @@ void tiny_lines(int seq, const double *q, const double *k, double w[TINY_BLOCKS]
 int tiny_keep(const struct tiny_rule *rule, int seq, const double *q, const double *k,
               int keep[TINY_BLOCKS][TINY_BLOCKS]);
 
+/* What a layer's attention and its gate read, by tokens. */
+struct tiny_layer {
+    double q[TINY_SEQ][TINY_QUERY], k[TINY_SEQ][TINY_KEY], v[TINY_SEQ][TINY_KEY];
+    double q_gate[TINY_SEQ][TINY_QUERY], k_gate[TINY_SEQ][TINY_KEY];
+};
+
 struct tiny_model {
     struct tiny_kind kind;
-    struct tiny_rule rule; /* zero: dense */
-    int kept, visible;     /* blocks, since tiny_make() */
+    struct tiny_rule rule;  /* zero: dense */
+    int kept, visible;      /* blocks, since tiny_make() */
+    struct tiny_layer last; /* of the last sequence's last layer */
     st_tensor tensors[TINY_TENSORS];
     char names[TINY_TENSORS][96];
     int n;

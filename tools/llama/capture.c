@@ -82,9 +82,6 @@ int command_capture(const struct command *c)
     if (c->source)
         return fail(EXIT_INPUT, "capture runs dense, without --gates and --rule");
     int code = run_open(c, 1, &r);
-    if (!code && c->layer >= r.config.layers)
-        code = fail(EXIT_INPUT, "--layer is %d, but the model has layers 0 to %d", (int)c->layer,
-                    (int)r.config.layers - 1);
     if (!code)
         code = capture(&r);
     run_close(&r);

@@ -62,6 +62,9 @@ static int files_read(struct run *r, struct weights *weights)
 {
     const struct command *c = r->command;
     int code = config_read(c->model, &r->config);
+    if (!code && c->layer >= r->config.layers)
+        code = fail(EXIT_INPUT, "--layer is %d, but the model has layers 0 to %d", (int)c->layer,
+                    (int)r->config.layers - 1);
     if (!code)
         code = tokens_read(r);
     if (!code)
