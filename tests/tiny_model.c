@@ -336,16 +336,17 @@ void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *
 double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count)
 {
     static double logits[TINY_SEQ * TINY_VOCAB];
+    const int from = seq / 4, counted = seq - from;
     double mean = 0;
 
     for (int s = 0; s < count; s++, tokens += seq) {
         tiny_logits(m, tokens, seq, logits);
-        for (int t = seq / 4; t < seq; t++) {
+        for (int t = from; t < seq; t++) {
             double sum = 0;
 
             for (int w = 0; w < TINY_VOCAB; w++)
                 sum += exp(logits[t * TINY_VOCAB + w]);
-            mean += (log(sum) - logits[t * TINY_VOCAB + tokens[t + 1]]) / (seq - seq / 4) / count;
+            mean += (log(sum) - logits[t * TINY_VOCAB + tokens[t + 1]]) / counted / count;
         }
     }
     return exp(mean);

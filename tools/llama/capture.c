@@ -31,7 +31,7 @@ static int tensors_make(const struct run *r, st_tensor *tensors, float *inv_freq
                          .dtype = ST_F32,
                          .rank = 4,
                          .shape = {r->command->count, r->command->seq, heads, c->head_dim}};
-        if (st_size(t->dtype, t->rank, t->shape, &t->elements, &t->bytes) || !(t->data = malloc(t->bytes)))
+        if (st_size(t->dtype, t->rank, t->shape, &t->elements, &t->bytes) || !(t->data = malloc(t->bytes + 1)))
             return fail(EXIT_INPUT, "there is no memory for %s of %d sequences", t->name, (int)r->command->count);
     }
     tensors[N_PARTS] = (st_tensor){

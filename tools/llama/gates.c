@@ -107,7 +107,7 @@ static int layers_check(const struct config *config, struct gates *g, const clga
             code = fail(EXIT_INPUT, "tensor %s is there, but layer 0 has none of this kind", name);
         if (!code && p->gate_double) {
             code = shape_check(name, q, config->q_heads, q_rows, p);
-            g->bytes += code ? 0 : q->bytes;
+            g->bytes += code || !q ? 0 : q->bytes;
         }
     }
     return code;
@@ -168,11 +168,11 @@ static int identity_load(struct machine *m, const struct config *config, struct 
     g->w_k = calloc((size_t)g->layers, sizeof *g->w_k);
     int code = one && g->w_k ? buffer_make(m, g->bytes, "the identity", &w.buffer)
                              : fail(EXIT_INPUT, "there is no memory for %d gates", (int)g->layers);
-    for (size_t i = 0; i < heads * d && !code; i++)
+    for (size_t i = 0; one && i < heads * d && !code; i++)
         one[i * d + i % d] = 1;
     if (!code)
         code = buffer_write(m, w.buffer, g->bytes, one);
-    for (cl_int l = 0; l < g->layers && w.buffer; l++) {
+    for (cl_int l = 0; g->w_k && w.buffer && l < g->layers; l++) {
         g->w_k[l] = w;
         if (l)
             clRetainMemObject(w.buffer);

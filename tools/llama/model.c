@@ -187,7 +187,7 @@ static int vector_load(struct machine *m, const st_tensor *t, cl_mem *to)
     int code = wide ? 0 : fail(EXIT_INPUT, "there is no memory for tensor %s", t->name);
     if (!code)
         code = buffer_make(m, t->elements * sizeof *wide, t->name, to);
-    for (size_t i = 0; i < t->elements && !code; i++)
+    for (size_t i = 0; wide && i < t->elements && !code; i++)
         wide[i] = (float)st_value(t, i);
     if (!code)
         code = buffer_write(m, *to, t->elements * sizeof *wide, wide);

@@ -22,7 +22,7 @@ static int tokens_read(struct run *r)
     r->tokens = malloc(need * sizeof *r->tokens);
     if (!r->tokens)
         code = fail(EXIT_INPUT, "there is no memory for %zu tokens", need);
-    for (size_t i = 0; i < need && !code; i++) {
+    for (size_t i = 0; r->tokens && i < need && !code; i++) {
         unsigned char pair[2];
         if (fread(pair, 1, 2, in) != 2)
             code = fail(EXIT_INPUT, "%s holds %zu tokens, but %d sequences of %d need %zu", path, i,
