@@ -28,10 +28,11 @@ static inline float2 turn(int position, float freq)
     return (float2)(cos(angle), sin(angle));
 }
 
-/* `side`: 0 queries, 1 keys.  x and y may be the same tensor. */
+/* `side`: 0 queries, 1 keys.  `scale` multiplies cos and sin: a negative second turns back,
+ * which takes gradients back.  x and y may be the same tensor. */
 __kernel void rope(__global const float *x, ulong x_at, __global float *y, ulong y_at, __global const float *inv_freq,
                    ulong inv_freq_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk,
-                   int rows, int heads, int pairs, int side, int block, int span, float scale)
+                   int rows, int heads, int pairs, int side, int block, int span, float2 scale)
 {
     const int spans = (heads + span - 1) / max(span, 1);
     const int c = get_global_id(0), i = get_global_id(1), s = get_global_id(2) / max(spans, 1);

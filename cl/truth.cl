@@ -132,22 +132,6 @@ truth_lse(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     }
 }
 
-/* The greatest, or the sum, of what the items of a group have; all get it. */
-static inline float meet(float x, int add, __local float *all)
-{
-    const int item = get_local_id(0);
-
-    barrier(CLK_LOCAL_MEM_FENCE);
-    all[item] = x;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int n = WG / 2; n > 0; n /= 2) {
-        if (item < n)
-            all[item] = add ? all[item] + all[item + n] : fmax(all[item], all[item + n]);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    return all[0];
-}
-
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 truth_map(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, __global const float *lse,
           ulong lse_at, __global float *truth, ulong truth_at, __global const int *seqs, ulong seqs_from,

@@ -1,6 +1,7 @@
 /*
  * check.c: checking the tensors of a call, and reading its lengths off them.
  */
+#include <math.h>
 #include <string.h>
 
 #include "check.h"
@@ -262,6 +263,23 @@ static clgaze_call with_lengths(const clgaze_call *call, clgaze_op op, const clg
     return with;
 }
 
+static clgaze_status check_update(const clgaze_context *ctx, clgaze_op op, const clgaze_adamw *o)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    if (op != CLGAZE_DISTILL || !o)
+        return st;
+    NEED(isfinite(o->lr) && o->lr >= 0, CLGAZE_ERR_VALUE, "update.lr is %g: it must be 0 or more", o->lr);
+    NEED(o->beta1 >= 0 && o->beta1 < 1, CLGAZE_ERR_VALUE, "update.beta1 is %g: it must be in [0, 1)", o->beta1);
+    NEED(o->beta2 >= 0 && o->beta2 < 1, CLGAZE_ERR_VALUE, "update.beta2 is %g: it must be in [0, 1)", o->beta2);
+    NEED(isfinite(o->eps) && o->eps > 0, CLGAZE_ERR_VALUE, "update.eps is %g: it must be more than 0", o->eps);
+    NEED(isfinite(o->weight_decay) && o->weight_decay >= 0, CLGAZE_ERR_VALUE,
+         "update.weight_decay is %g: it must be 0 or more", o->weight_decay);
+    NEED(o->step >= 1, CLGAZE_ERR_VALUE, "update.step is %lld: the first is 1", (long long)o->step);
+out:
+    return st;
+}
+
 clgaze_status clg_tensors_check(struct clg_run *run, clgaze_op op, const clgaze_call *given)
 {
     const clgaze_context *ctx = run->plan->ctx;
@@ -274,7 +292,8 @@ clgaze_status clg_tensors_check(struct clg_run *run, clgaze_op op, const clgaze_
     c.ctx = ctx;
     c.p = p;
     c.t = &run->t;
-    clg_fields_roles(&c, op);
+    clg_fields_roles(&c, op, given->update);
+    TRY(check_update(ctx, op, given->update));
     clg_fields_dims(&c, op);
     if (p->packed) {
         NEED(call->longest_q >= 1 && call->longest_q <= p->max_q, CLGAZE_ERR_SIZE,

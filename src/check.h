@@ -34,6 +34,8 @@ enum dim {
     S1,    /* sequences + 1                              */
     ROWS1, /* B * HL * NQ + 1                            */
     ENTS,  /* entries of indices                         */
+    ONE,   /* 1                                          */
+    TWO,   /* 2: AdamW's moments                         */
     DIMS
 };
 
@@ -50,7 +52,8 @@ struct field {
 // clang-format off
 enum {
     Q, K, V, Q_GATE, K_GATE, INV_FREQ, W_K, W_Q, Q_POOLED, K_POOLED, Q_GATED, K_GATED, SCORES, COUNTS, BLOCKS,
-    MASK, INDPTR, INDICES, CU_Q, CU_K, OUT, LSE, TRUTH, DOUT, DQ, DK, DV, FIELDS
+    MASK, INDPTR, INDICES, CU_Q, CU_K, OUT, LSE, TRUTH, DOUT, DQ, DK, DV, DW_K, DW_Q, MOMENTS_K, MOMENTS_Q, LOSS,
+    FIELDS
 };
 // clang-format on
 extern const struct field clg_fields[FIELDS];
@@ -70,7 +73,7 @@ struct check {
 clgaze_tensor *clg_field_of(const struct check *c, int f);
 bool clg_field_given(const struct check *c, int f);
 /* What `op` does with each tensor, and what the problem says of the letters. */
-void clg_fields_roles(struct check *c, clgaze_op op);
+void clg_fields_roles(struct check *c, clgaze_op op, const clgaze_adamw *update);
 void clg_fields_dims(struct check *c, clgaze_op op);
 /* Work out block counts from the lengths that are known by now. */
 void clg_fields_derive(struct check *c, const clgaze_call *call);

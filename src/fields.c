@@ -36,6 +36,11 @@ const struct field clg_fields[FIELDS] = {
     FIELD(dq, T_DATA, true, B, SQ, HQ, CH),
     FIELD(dk, T_DATA, true, B, SK, HK, CH),
     FIELD(dv, T_DATA, true, B, SK, HK, CH),
+    FIELD(dw_k, T_F32, false, HW, KP, DG, NONE),
+    FIELD(dw_q, T_F32, false, HQ, QP, DG, NONE),
+    FIELD(moments_k, T_F32, false, TWO, HW, KP, DG),
+    FIELD(moments_q, T_F32, false, TWO, HQ, QP, DG),
+    FIELD(loss, T_F32, false, ONE, NONE, NONE, NONE),
 };
 // clang-format on
 
@@ -53,17 +58,19 @@ bool clg_field_given(const struct check *c, int f)
  *   i input        f input if there is RoPE      b input if lists are blocks
  *   o output       d input in the double form    m input if lists are a mask
  *   ? output if    c input if packed             r input if lists are CSR
- *     it is there  e output if problem.lse       l its shape is read if it is there */
+ *     it is there  e output if problem.lse       l its shape is read if it is there
+ *                  D output in the double form */
 // clang-format off
 static const char *const roles[] = {
-    /*                   qkv QK f Ww pP gG scb mix Uu ol t d dqkv */
-    [CLGAZE_POOL]    = "... ii . .. oo .. ... ... cc .. . . ...",
-    [CLGAZE_GATE]    = "ll. ll f id ii oo ... ... cc .. . . ...",
-    [CLGAZE_SCORE]   = "ll. ll . .. .. ii o.. ... cc .. . . ...",
-    [CLGAZE_SELECT]  = "ll. ll . .. .. .. ioo ... cc .. . . ...",
-    [CLGAZE_ATTEND]  = "iii .. . .. .. .. .bb mrr cc oe . . ...",
-    [CLGAZE_PREFILL] = "iii ii f id ?? ?? ??? ... cc oe . . ...",
-    [CLGAZE_TRUTH]   = "iii .. . .. .. .. ... ... cc o? o . ...",
+    /*                   qkv QK f Ww pP gG scb mix Uu ol t d dqkv Gg Mm l */
+    [CLGAZE_POOL]    = "... ii . .. oo .. ... ... cc .. . . ... .. .. .",
+    [CLGAZE_GATE]    = "ll. ll f id ii oo ... ... cc .. . . ... .. .. .",
+    [CLGAZE_SCORE]   = "ll. ll . .. .. ii o.. ... cc .. . . ... .. .. .",
+    [CLGAZE_SELECT]  = "ll. ll . .. .. .. ioo ... cc .. . . ... .. .. .",
+    [CLGAZE_ATTEND]  = "iii .. . .. .. .. .bb mrr cc oe . . ... .. .. .",
+    [CLGAZE_PREFILL] = "iii ii f id ?? ?? ??? ... cc oe . . ... .. .. .",
+    [CLGAZE_TRUTH]   = "iii .. . .. .. .. ... ... cc o? o . ... .. .. .",
+    [CLGAZE_DISTILL] = "ll. ll f id ii .. ... ... cc .. i . ... oD .. o",
 };
 // clang-format on
 
@@ -82,6 +89,8 @@ static enum role role_of(const clgaze_problem *p, char letter)
         return p->rope_pairs ? INPUT : UNUSED;
     case 'd':
         return p->gate_double ? INPUT : UNUSED;
+    case 'D':
+        return p->gate_double ? OUTPUT : UNUSED;
     case 'c':
         return p->packed ? INPUT : UNUSED;
     case 'b':
@@ -97,7 +106,7 @@ static enum role role_of(const clgaze_problem *p, char letter)
     }
 }
 
-void clg_fields_roles(struct check *c, clgaze_op op)
+void clg_fields_roles(struct check *c, clgaze_op op, const clgaze_adamw *update)
 {
     int f = 0;
 
@@ -115,6 +124,10 @@ void clg_fields_roles(struct check *c, clgaze_op op)
     }
     if (op == CLGAZE_TRUTH && clg_field_given(c, TRUTH) && !clg_field_given(c, V) && !clg_field_given(c, OUT))
         c->role[V] = c->role[OUT] = UNUSED; /* the map alone is fine */
+    if (op == CLGAZE_DISTILL && update) {   /* the state is read and written */
+        c->role[W_K] = c->role[MOMENTS_K] = OUTPUT;
+        c->role[W_Q] = c->role[MOMENTS_Q] = c->role[DW_Q];
+    }
 }
 
 void clg_fields_dims(struct check *c, clgaze_op op)
@@ -131,6 +144,8 @@ void clg_fields_dims(struct check *c, clgaze_op op)
     v[QP] = (int64_t)clg_pools(p->q_pool) * p->head_dim;
     v[KP] = (int64_t)clg_pools(p->k_pool) * p->head_dim;
     v[RN] = p->rope_pairs;
+    v[ONE] = 1;
+    v[TWO] = 2;
     v[HS] = op == CLGAZE_SELECT ? 0 : p->q_heads;
     v[B] = p->packed ? 1 : 0;
     most[B] = p->max_batch;

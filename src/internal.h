@@ -233,7 +233,7 @@ int clg_rule_count(const clgaze_problem *p, double value, int nk); /* in ref/sel
 
 /* ---- choose.c, stage.c, plan.c, selftest.c -------------------------------- */
 
-#define CLG_MAX_ENTRIES 4
+#define CLG_MAX_ENTRIES 7
 
 /* One operation of a plan: a kernel built for the problem. */
 struct clg_stage {
@@ -336,8 +336,9 @@ struct clg_run {
     cl_command_queue queue;
     cl_uint n_wait;
     const cl_event *wait;
-    cl_event last; /* ours; NULL before the first kernel                 */
-    bool warming;  /* run one empty group of each kernel                 */
+    cl_event last;              /* ours; NULL before the first kernel                 */
+    bool warming;               /* run one empty group of each kernel                 */
+    const clgaze_adamw *update; /* distill: NULL, or change the weights               */
 };
 
 /* One argument of a kernel. */

@@ -9,7 +9,9 @@
 
 static bool holds(clgaze_op plan, int op)
 {
-    return plan == CLGAZE_PREFILL ? op < CLG_OPS : (int)plan == op;
+    if (plan == CLGAZE_PREFILL)
+        return op < CLG_OPS;
+    return (int)plan == op || (plan == CLGAZE_DISTILL && (op == CLGAZE_GATE || op == CLGAZE_SCORE));
 }
 
 static bool makes_lists(clgaze_op op, const clgaze_problem *p)
@@ -147,6 +149,7 @@ PLAN(select, SELECT)
 PLAN(attend, ATTEND)
 PLAN(prefill, PREFILL)
 PLAN(truth, TRUTH)
+PLAN(distill, DISTILL)
 #undef PLAN
 
 size_t clgaze_plan_workspace(const clgaze_plan *plan)

@@ -22,6 +22,7 @@ enum {
     IN_ATTEND = 1u << CLGAZE_ATTEND,
     IN_PREFILL = 1u << CLGAZE_PREFILL,
     IN_TRUTH = 1u << CLGAZE_TRUTH,
+    IN_DISTILL = 1u << CLGAZE_DISTILL,
     IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH
 };
 
@@ -75,19 +76,19 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
     const size_t element = clgaze_dtype_size(p->dtype), weight = clgaze_dtype_size(p->weight_dtype);
     const int64_t q_width = clg_pools(p->q_pool) * p->head_dim, k_width = clg_pools(p->k_pool) * p->head_dim;
     const int64_t dg = clg_gate_dim(p), k_matrices = p->gate_double ? p->kv_heads : p->q_heads;
-    const unsigned q_matrices = p->gate_double ? IN_GATE | IN_PREFILL : 0;
+    const unsigned k_in = IN_GATE | IN_PREFILL | IN_DISTILL, q_in = p->gate_double ? k_in : 0;
     const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND : 0;
     const struct need needs[] = {
         {"a query tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
         {"a key tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
-        {"w_k", IN_GATE | IN_PREFILL, tensor_bytes(weight, k_matrices, k_width, dg, 1)},
-        {"w_q", q_matrices, tensor_bytes(weight, p->q_heads, q_width, dg, 1)},
-        {"q_pooled", IN_POOL | IN_GATE, place_bytes(p, CLG_AT_Q_POOLED)},
-        {"k_pooled", IN_POOL | IN_GATE, place_bytes(p, CLG_AT_K_POOLED)},
+        {"w_k", k_in, tensor_bytes(weight, k_matrices, k_width, dg, 1)},
+        {"w_q", q_in, tensor_bytes(weight, p->q_heads, q_width, dg, 1)},
+        {"q_pooled", IN_POOL | IN_GATE | IN_DISTILL, place_bytes(p, CLG_AT_Q_POOLED)},
+        {"k_pooled", IN_POOL | IN_GATE | IN_DISTILL, place_bytes(p, CLG_AT_K_POOLED)},
         {"q_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_Q_GATED)},
         {"k_gated", IN_GATE | IN_SCORE, place_bytes(p, CLG_AT_K_GATED)},
         {"scores", IN_SCORE | IN_SELECT, place_bytes(p, CLG_AT_SCORES)},
-        {"truth", IN_TRUTH, place_bytes(p, CLG_AT_SCORES)},
+        {"truth", IN_TRUTH | IN_DISTILL, place_bytes(p, CLG_AT_SCORES)},
         {"mask", masks, place_bytes(p, CLG_AT_SCORES) / 4 / (uint64_t)p->q_heads * (uint64_t)clg_list_heads(p)},
     };
     clgaze_status st = CLGAZE_OK;
@@ -118,6 +119,10 @@ static bool is_placed(const clgaze_plan *plan, enum clg_place place)
         return (prefill || plan->op == CLGAZE_SELECT) && clg_list_heads(&plan->problem) != plan->problem.q_heads;
     case CLG_AT_LSE:
         return plan->op == CLGAZE_TRUTH;
+    case CLG_AT_Q_GATED:
+    case CLG_AT_K_GATED:
+    case CLG_AT_SCORES:
+        return prefill || plan->op == CLGAZE_DISTILL;
     default:
         return prefill && place < CLG_AT_STAGE;
     }
@@ -181,13 +186,22 @@ static void hand_on(const struct clg_run *run, clgaze_tensor *t, enum clg_place 
         *t = clg_scratch(run, place, 0, dtype, rank, shape);
 }
 
+static void hand_on_gated(struct clg_run *run)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const int dg = clg_gate_dim(p), heads = p->gate_double ? p->kv_heads : p->q_heads;
+
+    hand_on(run, &run->t.q_gated, CLG_AT_Q_GATED, CLGAZE_F32, 4, n->batch, n->rows, p->q_heads, dg);
+    hand_on(run, &run->t.k_gated, CLG_AT_K_GATED, CLGAZE_F32, 4, n->batch, n->blocks_k, heads, dg);
+}
+
 /* What the caller does not want to see goes through the workspace; of scores a slice at a time. */
 static void hand_on_all(struct clg_run *run)
 {
     const clgaze_problem *p = run->p;
     struct clg_sizes *n = &run->n;
     clgaze_tensors *t = &run->t;
-    const int dg = clg_gate_dim(p), gated = p->gate_double ? p->kv_heads : p->q_heads;
 
     if (!t->blocks.buffer) {
         n->width = clg_list_width(p);
@@ -197,8 +211,7 @@ static void hand_on_all(struct clg_run *run)
             (int64_t)clg_pools(p->q_pool) * p->head_dim);
     hand_on(run, &t->k_pooled, CLG_AT_K_POOLED, CLGAZE_F32, 4, n->batch, n->blocks_k, p->kv_heads,
             (int64_t)clg_pools(p->k_pool) * p->head_dim);
-    hand_on(run, &t->q_gated, CLG_AT_Q_GATED, CLGAZE_F32, 4, n->batch, n->rows, p->q_heads, dg);
-    hand_on(run, &t->k_gated, CLG_AT_K_GATED, CLGAZE_F32, 4, n->batch, n->blocks_k, gated, dg);
+    hand_on_gated(run);
     hand_on(run, &t->counts, CLG_AT_COUNTS, CLGAZE_I32, 3, n->batch, n->list_heads, n->rows, 0);
     hand_on(run, &t->blocks, CLG_AT_BLOCKS, CLGAZE_I32, 4, n->batch, n->list_heads, n->rows, n->width);
 }
@@ -236,8 +249,8 @@ out:
     return st;
 }
 
-/* Select, and score too where the scores are `ours`: slice by slice of the rows. */
-static clgaze_status run_slices(struct clg_run *run, bool ours)
+/* Select or distill, and score too where the scores are `ours`: slice by slice of the rows. */
+static clgaze_status run_slices(struct clg_run *run, clgaze_op op, bool ours)
 {
     const clgaze_plan *plan = run->plan;
     const clgaze_problem *p = run->p;
@@ -256,8 +269,19 @@ static clgaze_status run_slices(struct clg_run *run, bool ours)
             run->t.scores = clg_scratch(run, CLG_AT_SCORES, 0, CLGAZE_F32, 4, shape);
             TRY(run_stage(run, &plan->stage[CLGAZE_SCORE]));
         }
-        TRY(run_stage(run, &plan->stage[CLGAZE_SELECT]));
+        TRY(run_stage(run, &plan->stage[op]));
     }
+out:
+    return st;
+}
+
+static clgaze_status run_distill(struct clg_run *run)
+{
+    clgaze_status st = CLGAZE_OK;
+
+    hand_on_gated(run);
+    TRY(run_stage(run, &run->plan->stage[CLGAZE_GATE]));
+    TRY(run_slices(run, CLGAZE_DISTILL, true));
 out:
     return st;
 }
@@ -272,11 +296,13 @@ static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
         TRY(run_stage(run, &plan->seqs));
     if (plan->lists.kernel && op == CLGAZE_ATTEND)
         TRY(run_stage(run, &plan->lists));
+    if (op == CLGAZE_DISTILL)
+        return run_distill(run);
     if (op == CLGAZE_PREFILL)
         hand_on_all(run);
     for (int i = 0; i < CLG_STAGES; i++)
         if ((op == CLGAZE_PREFILL ? i < CLG_OPS : (int)op == i) && !(i == CLGAZE_SCORE && ours))
-            TRY(i == CLGAZE_SELECT ? run_slices(run, ours) : run_stage(run, &plan->stage[i]));
+            TRY(i == CLGAZE_SELECT ? run_slices(run, CLGAZE_SELECT, ours) : run_stage(run, &plan->stage[i]));
 out:
     return st;
 }
@@ -303,6 +329,7 @@ clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_ten
     run.queue = call->queue;
     run.n_wait = call->n_wait;
     run.wait = call->wait;
+    run.update = op == CLGAZE_DISTILL ? call->update : NULL;
     TRY(check_place(&run, call));
     TRY(clg_tensors_check(&run, op, call));
     TRY(enqueue_all(&run, op));
@@ -328,4 +355,5 @@ RUN(select, SELECT)
 RUN(attend, ATTEND)
 RUN(prefill, PREFILL)
 RUN(truth, TRUTH)
+RUN(distill, DISTILL)
 #undef RUN

@@ -246,8 +246,10 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
          (int)p->head_dim);
     if (op == CLGAZE_POOL)
         CHECK_RANGES(gate_ranges);
-    if (op == CLGAZE_GATE || op == CLGAZE_SCORE || op == CLGAZE_PREFILL)
+    if (op == CLGAZE_GATE || op == CLGAZE_SCORE || op == CLGAZE_PREFILL || op == CLGAZE_DISTILL)
         TRY(check_gate(ctx, p));
+    NEED(op != CLGAZE_DISTILL || p->weight_dtype == CLGAZE_F32, CLGAZE_ERR_DTYPE,
+         "problem.weight_dtype is %d: weights that learn must be f32 (%d)", (int)p->weight_dtype, (int)CLGAZE_F32);
     if (op == CLGAZE_SELECT || op == CLGAZE_PREFILL)
         TRY(check_select(ctx, p));
     if (op == CLGAZE_ATTEND || op == CLGAZE_PREFILL)

@@ -69,7 +69,7 @@ static clgaze_problem small(const struct trial *t, const clgaze_problem *p, clga
 /* Sequences of whole blocks and five tokens; packed: the second shorter than a block. */
 static void lengths(struct trial *t, clgaze_op op, clgaze_problem *p)
 {
-    static const int whole[CLG_STAGES] = {1, 1, 4, 4, 1, 0, 1, 0, 1}; /* where ref/ is slow, few */
+    static const int whole[CLG_STAGES] = {1, 1, 4, 4, 1, 0, 1, 4, 1}; /* where ref/ is slow, few */
     const int sq = whole[op] * p->block_q, sk = (whole[op] + 1) * p->block_k;
 
     t->longest_q = sq + 5;
@@ -92,7 +92,7 @@ static void dimensions(struct trial *t, clgaze_op op)
     int64_t *v = t->check.value;
     struct clg_ref r;
 
-    clg_fields_roles(&t->check, op);
+    clg_fields_roles(&t->check, op, NULL);
     clg_fields_dims(&t->check, op);
     v[B] = p->packed ? 1 : TRIAL_SEQS;
     v[SQ] = p->packed ? t->cu[0][TRIAL_SEQS] : t->longest_q;
@@ -211,7 +211,20 @@ void clg_trial_seqs(const struct trial *t, cl_int table[TRIAL_SEQS * CLG_SEQ_INT
     }
 }
 
-/* Full of NaN, but for the table of sequences, unless the stage is what makes that. */
+/* What gate and score hand to distill. */
+static void put_scores(const struct trial *t, unsigned char *raw)
+{
+    const clgaze_problem *p = &t->plan.problem;
+    struct clg_ref r = clg_trial_ref(t);
+
+    r.q_gated = (float *)(void *)(raw + t->plan.at[CLG_AT_Q_GATED]);
+    r.k_gated = (float *)(void *)(raw + t->plan.at[CLG_AT_K_GATED]);
+    r.scores = (float *)(void *)(raw + t->plan.at[CLG_AT_SCORES]);
+    clg_ref_gate(p, &r);
+    clg_ref_score(p, &r);
+}
+
+/* Full of NaN, but for what comes before the stage: the table of sequences, scores. */
 static clgaze_status put_workspace(struct trial *t)
 {
     const clgaze_context *ctx = t->ctx;
@@ -226,6 +239,8 @@ static clgaze_status put_workspace(struct trial *t)
     clg_trial_seqs(t, table);
     if (t->plan.problem.packed && !t->seqs)
         memcpy(raw + t->plan.at[CLG_AT_SEQS], table, sizeof table);
+    if (t->plan.op == CLGAZE_DISTILL)
+        put_scores(t, raw);
     if (bytes)
         t->run.workspace = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, raw, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for a self-test", (int)err);

@@ -184,7 +184,7 @@ clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaz
     d->sk = p->max_k;
     dimensions(d);
     d->t.q_gate.buffer = d->t.k_gate.buffer = ctx->dummy; /* pool does the sides that are there: both */
-    clg_fields_roles(&d->check, op);
+    clg_fields_roles(&d->check, op, NULL);
     d->t.q_gate.buffer = d->t.k_gate.buffer = NULL;
     for (int f = 0; f < FIELDS; f++)
         if (d->check.role[f] >= INPUT)

@@ -35,6 +35,11 @@ const char *const array_names[ARRAYS] = {
     "dq",
     "dk",
     "dv",
+    "dw_k",
+    "dw_q",
+    "moments_k",
+    "moments_q",
+    "loss",
 };
 
 _Static_assert(sizeof(clgaze_tensors) == ARRAYS * sizeof(clgaze_tensor), "enum array names every tensor");
@@ -105,6 +110,8 @@ static uint32_t inputs(const struct test_case *c, clgaze_op op)
         return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V) | lists[p->lists];
     case CLGAZE_TRUTH:
         return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V);
+    case CLGAZE_DISTILL:
+        return cu | gate | lengths | BIT(A_Q_POOLED) | BIT(A_K_POOLED) | BIT(A_TRUTH);
     default:
         return cu | gate | tokens | BIT(A_Q) | BIT(A_K) | BIT(A_V);
     }
@@ -118,11 +125,14 @@ static uint32_t outputs(const struct test_case *c, clgaze_op op)
                                     BIT(A_COUNTS) | BIT(A_BLOCKS),
                                     BIT(A_OUT),
                                     0,
-                                    BIT(A_TRUTH) | BIT(A_OUT) | BIT(A_LSE)};
+                                    BIT(A_TRUTH) | BIT(A_OUT) | BIT(A_LSE),
+                                    BIT(A_DW_K) | BIT(A_LOSS)};
     uint32_t lse = c->p.lse ? BIT(A_LSE) : 0;
 
     if (op == CLGAZE_PREFILL)
         return made[0] | made[1] | made[2] | made[3] | made[4] | lse;
+    if (op == CLGAZE_DISTILL && c->p.gate_double)
+        return made[op] | BIT(A_DW_Q);
     return made[op] | (op == CLGAZE_ATTEND ? lse : 0);
 }
 
@@ -147,16 +157,17 @@ static int token_shape(const struct test_case *c, enum array id, int64_t *shape)
     return 4;
 }
 
-/* q_pooled, k_pooled, q_gated, k_gated, w_q, w_k. */
+/* q_pooled, k_pooled, q_gated, k_gated, w_q, w_k, dw_q, dw_k. */
 static int gate_shape(const struct test_case *c, enum array id, int64_t *shape)
 {
     const clgaze_problem *p = &c->p;
     struct clg_ref t = as_ref(c, c->data);
-    bool query = id == A_Q_POOLED || id == A_Q_GATED || id == A_W_Q;
+    bool query = id == A_Q_POOLED || id == A_Q_GATED || id == A_W_Q || id == A_DW_Q;
     int width = clg_pools(query ? p->q_pool : p->k_pool) * p->head_dim;
-    int heads = query || ((id == A_K_GATED || id == A_W_K) && !p->gate_double) ? p->q_heads : p->kv_heads;
+    bool weight = id == A_W_Q || id == A_W_K || id == A_DW_Q || id == A_DW_K;
+    int heads = query || ((id == A_K_GATED || weight) && !p->gate_double) ? p->q_heads : p->kv_heads;
 
-    if (id == A_W_Q || id == A_W_K) {
+    if (weight) {
         shape[0] = heads;
         shape[1] = width;
         shape[2] = clg_gate_dim(p);
@@ -214,6 +225,13 @@ int array_shape(const struct test_case *c, enum array id, int64_t shape[4], clga
         shape[1] = c->p.q_heads;
         shape[2] = c->n.sq;
         return 3;
+    case A_MOMENTS_K:
+    case A_MOMENTS_Q:
+        shape[0] = 2;
+        return 1 + gate_shape(c, id == A_MOMENTS_K ? A_W_K : A_W_Q, shape + 1);
+    case A_LOSS:
+        shape[0] = 1;
+        return 1;
     case A_W_K:
     case A_W_Q:
         *dtype = c->p.weight_dtype;
@@ -222,6 +240,8 @@ int array_shape(const struct test_case *c, enum array id, int64_t shape[4], clga
     case A_K_POOLED:
     case A_Q_GATED:
     case A_K_GATED:
+    case A_DW_K:
+    case A_DW_Q:
         return gate_shape(c, id, shape);
     default:
         return list_shape(c, id, shape);
@@ -277,7 +297,12 @@ static void fill_floats(struct test_case *c, enum array id)
     if (id == A_W_K || id == A_W_Q)
         scale = 1 / sqrtf((float)shape[1]);
     for (size_t i = 0; i < n; i++)
-        x[i] = id == A_INV_FREQ ? powf(10000.0f, -(float)i / (float)n) : rounded(normal(&c->rng) * scale, dtype);
+        if (id == A_INV_FREQ)
+            x[i] = powf(10000.0f, -(float)i / (float)n);
+        else if (id == A_TRUTH) /* a zero now and then; what is invisible has no part whatever it holds */
+            x[i] = below(&c->rng, 5) ? (float)(1 + below(&c->rng, 64)) / 64 : 0;
+        else
+            x[i] = rounded(normal(&c->rng) * scale, dtype);
 }
 
 static void fill_cu(struct test_case *c, enum array id)
@@ -357,8 +382,8 @@ static void fill(struct test_case *c, clgaze_op op)
 {
     uint32_t in = op_inputs(c, op), lists = BIT(A_COUNTS) | BIT(A_BLOCKS) | BIT(A_MASK) | BIT(A_INDPTR);
 
-    for (int i = ARRAYS - 1; i >= 0; i--) { /* cu_seqlens first: the shapes need them */
-        enum array id = (enum array)i;
+    for (int i = 0; i < ARRAYS; i++) { /* cu_seqlens first: the shapes need them */
+        enum array id = (enum array)((A_CU_K + ARRAYS - i) % ARRAYS);
 
         if (!(in & BIT(id)) || id == A_INDICES)
             continue;
@@ -410,6 +435,34 @@ void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const
     case_want(c, op);
 }
 
+static double *widened(const struct test_case *c, enum array id)
+{
+    const float *x = c->data[id];
+    size_t n = x ? array_count(c, id) : 0;
+    double *wide = calloc(n + 1, sizeof *wide);
+
+    assert_non_null(wide);
+    for (size_t i = 0; i < n; i++)
+        wide[i] = (double)x[i];
+    return wide;
+}
+
+static void want_distill(struct test_case *c, const clgaze_problem *p, const struct clg_ref *t)
+{
+    static const enum array ids[] = {A_W_K, A_W_Q, A_DW_K, A_DW_Q};
+    double *x[4];
+
+    for (int i = 0; i < 4; i++)
+        x[i] = widened(c, ids[i]);
+    *(float *)c->want[A_LOSS] =
+        (float)clg_ref_distill(p, t, &(struct clg_ref_distill){c->data[A_TRUTH], x[0], x[1], x[2], x[3]});
+    for (int i = 0; i < 4; i++) {
+        for (size_t e = 0; i >= 2 && c->want[ids[i]] && e < array_count(c, ids[i]); e++)
+            ((float *)c->want[ids[i]])[e] = (float)x[i][e];
+        free(x[i]);
+    }
+}
+
 void case_want(struct test_case *c, clgaze_op op)
 {
     static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {
@@ -421,6 +474,10 @@ void case_want(struct test_case *c, clgaze_op op)
     for (int id = 0; id < ARRAYS; id++)
         arrays[id] = c->want[id] ? c->want[id] : c->data[id];
     t = as_ref(c, arrays);
+    if (op == CLGAZE_DISTILL) {
+        want_distill(c, &p, &t);
+        return;
+    }
     if (op != CLGAZE_PREFILL) {
         ref[op](&p, &t);
         return;

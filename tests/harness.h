@@ -94,6 +94,11 @@ enum array {
     A_DQ,
     A_DK,
     A_DV,
+    A_DW_K,
+    A_DW_Q,
+    A_MOMENTS_K,
+    A_MOMENTS_Q,
+    A_LOSS,
     ARRAYS
 };
 #define BIT(id) (1u << (id))

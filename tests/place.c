@@ -23,7 +23,7 @@ static size_t guard_bytes(const clgaze_context *ctx)
 
 static bool is_token(enum array id)
 {
-    return id <= A_K_GATE || id == A_OUT || id >= A_DOUT;
+    return id <= A_K_GATE || id == A_OUT || (id >= A_DOUT && id <= A_DV);
 }
 
 /* Tokens or heads outside, gaps of random size after channels, tokens, heads and batches. */

@@ -94,6 +94,7 @@ static void test_plain(void **state)
     (void)state;
     p.rope_pairs = 32;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_DISTILL, CLGAZE_DISTILL);
     p.max_q = p.max_k = 1; /* what a plan may be called with does not bound its test */
     p.max_batch = 1;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
@@ -111,6 +112,7 @@ static void test_narrow_packed(void **state)
     p.gate_dim = 16;
     p.rope_pairs = 3;
     p.rope_interleaved = 1;
+    pass(&p, CLGAZE_DISTILL, CLGAZE_DISTILL);
     p.weight_dtype = CLGAZE_F16;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
 }

@@ -103,6 +103,8 @@ static int64_t work(clgaze_op op, const clgaze_problem *p, const struct shape *n
         return batch * (nq + nk) * p->q_heads * 3 * p->head_dim * clg_gate_dim(p);
     case CLGAZE_SCORE:
         return batch * nq * nk * p->q_heads * clg_gate_dim(p);
+    case CLGAZE_DISTILL:
+        return batch * (nq + nk) * p->q_heads * (6 * p->head_dim + 3 * nk) * clg_gate_dim(p);
     case CLGAZE_SELECT: /* a row clears and walks its digits whatever its length */
         return batch * nq * (nk + 600) * p->q_heads;
     default:
@@ -205,7 +207,8 @@ static void run_kernel(clgaze_op op, const clgaze_problem *p, const struct clg_k
 static const struct {
     int64_t work;
     int every;
-} tiny_limits[] = {{60000, 1}, {400000, 3}, {60000, 3}, {14500, 3}, {150000, 3}, {100000, 1}, {150000, 3}};
+} tiny_limits[] = {{60000, 1},  {400000, 3}, {60000, 3},  {14500, 3},
+                   {150000, 3}, {100000, 1}, {150000, 3}, {60000, 2}};
 
 /* Cases of the shapes that are small enough; answers how many. */
 static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,

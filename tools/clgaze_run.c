@@ -20,6 +20,8 @@ static int help(void)
          "  select   scores -> counts, blocks\n"
          "  attend   q, k, v, and lists if given -> out, lse\n"
          "  prefill  all of them -> out, lse, scores, counts, blocks\n"
+         "  truth    q, k, and v if wanted -> truth, and with v out, lse\n"
+         "  distill  q_gate, k_gate, w_k, w_q, truth or q, k -> losses, dw_k, dw_q, w_k, w_q\n"
          "\n"
          "check runs each file's own operation on its own inputs and compares every\n"
          "tensor expect.X with X.\n"

@@ -124,7 +124,8 @@ static void keep_given(const struct job *job, struct result *result)
 {
     for (int i = 0; i < n_tensor_rows; i++)
         for (int n = 0; n < result->n_tensors; n++)
-            if (strcmp(result->tensors[n].name, tensor_rows[i].name) == 0 && !job_output(job, &tensor_rows[i], 0))
+            if (strcmp(result->tensors[n].name, tensor_rows[i].name) == 0 && tensor_rows[i].scratch &&
+                !job_output(job, &tensor_rows[i], 0))
                 result_drop(result, n);
 }
 

@@ -268,21 +268,24 @@ static int time_stages(struct run *r, int repeat, struct result *result)
     return code;
 }
 
-/* The stages that one plan, or each plan, holds. */
+void stages_name(struct result *result, const clgaze_plan *plan)
+{
+    for (int op = CLGAZE_POOL; op <= CLGAZE_ATTEND_BWD; op++) {
+        const char *kernel = clgaze_plan_kernel(plan, (clgaze_op)op);
+        if (!kernel || result->n_stages == MAX_STAGES)
+            continue;
+        struct stage *s = &result->stages[result->n_stages++];
+        memset(s, 0, sizeof *s);
+        s->name = stage_name((clgaze_op)op);
+        snprintf(s->kernel, sizeof s->kernel, "%s", kernel);
+    }
+}
+
 static void name_stages(const struct run *r, struct result *result)
 {
     result->n_stages = 0;
-    for (int i = 0; i < r->n_plans; i++) {
-        for (int op = CLGAZE_POOL; op <= CLGAZE_ATTEND_BWD; op++) {
-            const char *kernel = clgaze_plan_kernel(r->plans[i], (clgaze_op)op);
-            if (!kernel || result->n_stages == MAX_STAGES)
-                continue;
-            struct stage *s = &result->stages[result->n_stages++];
-            memset(s, 0, sizeof *s);
-            s->name = stage_name((clgaze_op)op);
-            snprintf(s->kernel, sizeof s->kernel, "%s", kernel);
-        }
-    }
+    for (int i = 0; i < r->n_plans; i++)
+        stages_name(result, r->plans[i]);
 }
 
 /* The lists were checked in the first run; checking makes the host wait. */
@@ -305,6 +308,9 @@ int job_run(struct device *device, struct job *job, const char *kernel, int repe
     struct run r;
     memset(&r, 0, sizeof r);
     memset(result, 0, sizeof *result);
+    if (job->operation->last == CLGAZE_DISTILL)
+        return repeat ? fail(EXIT_INPUT, "--repeat is not of distill, whose every step changes the gate")
+                      : job_teach(device, job, kernel, result);
     r.device = device;
     r.job = job;
     r.kernel = kernel;

@@ -54,6 +54,12 @@ void device_close(struct device *device);
  */
 int job_run(struct device *device, struct job *job, const char *kernel, int repeat, struct result *result);
 
+/** The same for distill: teach.c. */
+int job_teach(struct device *device, const struct job *job, const char *kernel, struct result *result);
+
+/** Add the stages that a plan holds to those of the result. */
+void stages_name(struct result *result, const clgaze_plan *plan);
+
 /** Forget the n-th tensor. */
 void result_drop(struct result *result, int n);
 

@@ -79,7 +79,7 @@ static int read_dtype(struct job *job)
 static int read_tokens(struct job *job)
 {
     int code = 0;
-    int gated = job->operation->last <= CLGAZE_SCORE;
+    int gated = job->operation->last <= CLGAZE_SCORE || job->operation->last == CLGAZE_DISTILL;
     const st_tensor *q = shaped(job, gated ? "q_gate" : "q", 4, &code);
     const st_tensor *k = shaped(job, gated ? "k_gate" : "k", 4, &code);
     const st_tensor *any = q ? q : k;
@@ -96,12 +96,13 @@ static int read_tokens(struct job *job)
 }
 
 /* The form and size of the gate are those of its weights. */
-static int read_gate(struct job *job)
+static int read_gate(struct job *job, const struct settings *settings)
 {
     int code = 0;
     clgaze_problem *p = &job->problem;
+    int distill = job->operation->last == CLGAZE_DISTILL;
     if (!(job->operation->last == CLGAZE_PREFILL || job->operation->last == CLGAZE_GATE ||
-          job->operation->last == CLGAZE_SCORE))
+          job->operation->last == CLGAZE_SCORE || distill))
         return 0;
     const st_tensor *w_q = st_find(job->file, "w_q");
     if (w_q && w_q->rank == 4)
@@ -112,6 +113,11 @@ static int read_gate(struct job *job)
     w_q = shaped(job, "w_q", 3, &code);
     if (code)
         return code;
+    p->rope_pairs = rope ? (int32_t)rope->shape[0] : 0;
+    if (settings->own_gate)
+        return 0;
+    if (!w_k)
+        return fail(EXIT_INPUT, "tensor w_k is missing: %s needs it", job->operation->name);
     if (library_dtype(w_k->dtype, &p->weight_dtype) || p->weight_dtype > CLGAZE_BF16)
         return fail(EXIT_INPUT, "tensor w_k is %s, but must be F32, F16 or BF16", st_dtype_name(w_k->dtype));
     if (w_q && w_q->dtype != w_k->dtype)
@@ -119,7 +125,8 @@ static int read_gate(struct job *job)
                     st_dtype_name(w_k->dtype));
     p->gate_double = w_q != NULL;
     p->gate_dim = (int32_t)w_k->shape[2];
-    p->rope_pairs = rope ? (int32_t)rope->shape[0] : 0;
+    if (distill) /* it makes f32 of them */
+        p->weight_dtype = CLGAZE_F32;
     return 0;
 }
 
@@ -248,6 +255,22 @@ static int read_lists(struct job *job, const struct settings *settings)
     return 0;
 }
 
+/* distill: how, and by what it is taught. */
+static int read_truth(const struct job *job)
+{
+    const st_tensor *t = st_find(job->file, "truth");
+    int code = training_check(&job->training);
+    if (code)
+        return code;
+    if (t && t->dtype != ST_F32)
+        return fail(EXIT_INPUT, "tensor truth is %s, but must be F32", st_dtype_name(t->dtype));
+    for (int i = 0; i < 2 && !t; i++)
+        if (!st_find(job->file, i ? "k" : "q"))
+            return fail(EXIT_INPUT, "tensor truth is missing, and so is %s, from which it would be made",
+                        i ? "k" : "q");
+    return 0;
+}
+
 /* `values`: one for each head that has a list. */
 static int read_values(struct job *job, const struct settings *settings)
 {
@@ -308,13 +331,16 @@ int job_make(const struct operation *operation, const st_file *file, const struc
     job->index = operation_index(operation);
     job->file = file;
     job->problem = settings->problem;
+    job->training = settings->training;
     int code = check_inputs(job);
     if (operation->last == CLGAZE_POOL && !st_find(file, "q_gate") && !st_find(file, "k_gate"))
         code = fail(EXIT_INPUT, "tensors q_gate and k_gate are missing: pool needs one of them");
     code = code ? code : read_dtype(job);
     code = code ? code : read_tokens(job);
-    code = code ? code : read_gate(job);
+    code = code ? code : read_gate(job, settings);
     code = code ? code : read_packed(job);
+    if (!code && operation->last == CLGAZE_DISTILL)
+        code = read_truth(job);
     if (!code && operation->last == CLGAZE_SELECT)
         code = read_scores(job, settings);
     if (code)

@@ -65,7 +65,8 @@ struct job {
     int index; /**< of the operation, for the sets above                        */
     const st_file *file;
     clgaze_problem problem;
-    float *values; /**< owned; problem.values                                   */
+    struct training training; /**< distill                                      */
+    float *values;            /**< owned; problem.values                                   */
     int64_t dims[N_DIMS];
     int32_t longest_q, longest_k; /**< packed only                              */
 };

@@ -15,25 +15,26 @@ static const struct operation operations[] = {
     {"attend", CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND},
     {"prefill", CLGAZE_PREFILL, CLGAZE_PREFILL, CLGAZE_POOL, CLGAZE_ATTEND},
     {"truth", CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH},
+    {"distill", CLGAZE_DISTILL, CLGAZE_DISTILL, CLGAZE_DISTILL, CLGAZE_DISTILL},
 };
 
 /* Known to the contract, but not to this version. */
-static const char *const later[] = {"distill", "attend_bwd", "decode"};
+static const char *const later[] = {"attend_bwd", "decode"};
 
 /* The sets of operations, in the order of the table above. */
-enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, T = 64, ALL = 127 };
+enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, T = 64, L = 128, ALL = 255 };
 
 #define AT(name) #name, offsetof(clgaze_tensors, name)
 
 const struct tensor_row tensor_rows[] = {
-    {AT(q), .needs = A | F | T},
-    {AT(k), .needs = A | F | T},
+    {AT(q), .needs = A | F | T, .takes = L},
+    {AT(k), .needs = A | F | T, .takes = L},
     {AT(v), .needs = A | F, .takes = T},
-    {AT(q_gate), .needs = G | S | F, .takes = P},
-    {AT(k_gate), .needs = G | S | F, .takes = P},
-    {AT(rope_inv_freq), .takes = G | S | F},
-    {AT(w_k), .needs = G | S | F},
-    {AT(w_q), .takes = G | S | F},
+    {AT(q_gate), .needs = G | S | F | L, .takes = P},
+    {AT(k_gate), .needs = G | S | F | L, .takes = P},
+    {AT(rope_inv_freq), .takes = G | S | F | L},
+    {AT(w_k), .needs = G | S | F, .takes = L},
+    {AT(w_q), .takes = G | S | F | L},
     {AT(q_pooled), 0, 0, P | G | S, F, AS_F32, 4, {DIM_B, DIM_NQ, DIM_HQ, DIM_QP}, "q_gate"},
     {AT(k_pooled), 0, 0, P | G | S, F, AS_F32, 4, {DIM_B, DIM_NK, DIM_HK, DIM_KP}, "k_gate"},
     {AT(q_gated), 0, 0, G | S, F, AS_F32, 4, {DIM_B, DIM_NQ, DIM_HQ, DIM_DG}, NULL},
@@ -48,7 +49,7 @@ const struct tensor_row tensor_rows[] = {
     {AT(cu_seqlens_k), .takes = ALL},
     {AT(out), 0, 0, A | F | T, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, "v"},
     {AT(lse), 0, 0, A | F | T, 0, AS_F32, 3, {DIM_B, DIM_HQ, DIM_SQ}, "v"},
-    {AT(truth), 0, 0, T, 0, AS_F32, 4, {DIM_B, DIM_HQ, DIM_NQ, DIM_COLUMNS}, NULL},
+    {AT(truth), 0, L, T, 0, AS_F32, 4, {DIM_B, DIM_HQ, DIM_NQ, DIM_COLUMNS}, NULL},
 };
 
 const int n_tensor_rows = sizeof tensor_rows / sizeof *tensor_rows;
@@ -63,8 +64,8 @@ const struct operation *operation_find(const char *name)
             fail(EXIT_INPUT, "operation %s is not in this version", name);
             return NULL;
         }
-    fail(EXIT_INPUT, "\"%.40s\" is no operation: known are pool, gate, score, select, attend, prefill and truth",
-         name);
+    fail(EXIT_INPUT,
+         "\"%.40s\" is no operation: known are pool, gate, score, select, attend, prefill, truth and distill", name);
     return NULL;
 }
 

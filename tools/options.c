@@ -14,18 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { WHOLE, WHOLE_OR_NONE, REAL, SINGLE, POOLS, RULE, SCOPE };
+enum kind { WHOLE, WHOLE_OR_NONE, REAL, SINGLE, POOLS, RULE, SCOPE, SCHEDULE };
 
-/* One line an option: where it goes in the problem and what is allowed.  A
+/* One line an option: where it goes in the problem, or in training, and what is allowed.  A
  * later line wins over an earlier one: block_q over block. */
 static const struct row {
     const char *key;
     enum kind kind;
     size_t offset;
+    int trains; /* offset is that of struct training */
     int32_t least, most;
     const char *help;
 } rows[] = {
-#define TO(field) offsetof(clgaze_problem, field)
+#define TO(field) offsetof(clgaze_problem, field), 0
     {"block", WHOLE, TO(block_q), 4, 256, "tokens of a query block and of a key block (64)"},
     {"block", WHOLE, TO(block_k), 4, 256, NULL},
     {"block_q", WHOLE, TO(block_q), 4, 256, "tokens of a query block"},
@@ -45,6 +46,16 @@ static const struct row {
     {"max_k", WHOLE_OR_NONE, TO(max_k_blocks), 0, INT32_MAX, "greatest number that the rule chooses (none)"},
     {"head_scope", SCOPE, TO(scope), 0, 0, "q kv one: which heads share a list (as the scores are)"},
     {"kv_heads", WHOLE, TO(kv_heads), 1, INT32_MAX, "of scores without q and k, for head_scope kv"},
+#undef TO
+#define TO(field) offsetof(struct training, field), 1
+    {"steps", WHOLE, TO(steps), 1, INT32_MAX, "distill: steps (400)"},
+    {"lr", REAL, TO(step.lr), 0, 0, "distill: learning rate (0.001)"},
+    {"beta1", REAL, TO(step.beta1), 0, 0, "distill: of AdamW's first mean (0.9)"},
+    {"beta2", REAL, TO(step.beta2), 0, 0, "distill: of AdamW's second mean (0.999)"},
+    {"eps", REAL, TO(step.eps), 0, 0, "distill: of AdamW (1e-8)"},
+    {"weight_decay", REAL, TO(step.weight_decay), 0, 0, "distill: of AdamW (0)"},
+    {"schedule", SCHEDULE, TO(cosine), 0, 0, "distill: constant or cosine"},
+    {"warmup", WHOLE, TO(warmup), 0, INT32_MAX, "distill: steps in which the rate grows"},
 #undef TO
 };
 
@@ -69,6 +80,8 @@ static const struct word {
     {"q", SCOPE, CLGAZE_SCOPE_Q},
     {"kv", SCOPE, CLGAZE_SCOPE_KV},
     {"one", SCOPE, CLGAZE_SCOPE_ONE},
+    {"constant", SCHEDULE, 0},
+    {"cosine", SCHEDULE, 1},
 };
 
 enum { N_WORDS = sizeof words / sizeof *words };
@@ -80,6 +93,7 @@ static const char *const allowed[] = {
     [POOLS] = "a comma list of max, min and avg, each once",
     [RULE] = "topk, ratio, budget, threshold or topp",
     [SCOPE] = "q, kv or one",
+    [SCHEDULE] = "constant or cosine",
 };
 
 static int refuse(const struct row *r, const char *text, int from_file)
@@ -139,9 +153,10 @@ static int spoken(enum kind kind, const char *text, uint32_t *to)
     return 0;
 }
 
-static int set(const struct row *r, const char *text, clgaze_problem *p)
+/* `base`: a problem, or training. */
+static int set(const struct row *r, const char *text, void *base)
 {
-    unsigned char *to = (unsigned char *)p + r->offset;
+    unsigned char *to = (unsigned char *)base + r->offset;
     double number;
     uint32_t word;
     switch (r->kind) {
@@ -162,11 +177,14 @@ static int set(const struct row *r, const char *text, clgaze_problem *p)
         return spoken(r->kind, text, (uint32_t *)(void *)to);
     case RULE:
     case SCOPE:
+    case SCHEDULE:
     default:
         if (spoken(r->kind, text, &word))
             return -1;
         if (r->kind == RULE)
             *(clgaze_rule *)(void *)to = (clgaze_rule)word;
+        else if (r->kind == SCHEDULE)
+            *(int32_t *)(void *)to = (int32_t)word;
         else
             *(clgaze_scope *)(void *)to = (clgaze_scope)word;
         return 0;
@@ -177,12 +195,13 @@ int settings_read(const struct args *args, const st_file *file, struct settings 
 {
     memset(settings, 0, sizeof *settings);
     settings->problem = clgaze_problem_default();
+    settings->training = training_default();
     for (int from_file = 1; from_file >= 0; from_file--) {
         for (int i = 0; i < N_ROWS; i++) {
             const char *text = from_file ? (file ? st_meta(file, rows[i].key) : NULL) : args->text[i];
             if (!text)
                 continue;
-            if (set(&rows[i], text, &settings->problem))
+            if (set(&rows[i], text, rows[i].trains ? (void *)&settings->training : &settings->problem))
                 return refuse(&rows[i], text, from_file);
             settings->given[i] = 1;
         }
@@ -190,12 +209,22 @@ int settings_read(const struct args *args, const st_file *file, struct settings 
     return 0;
 }
 
-int option_set(const char *key, const char *text, clgaze_problem *problem)
+static int set_one(const char *key, const char *text, int trains, void *base)
 {
     for (int i = 0; i < N_ROWS; i++)
-        if (strcmp(rows[i].key, key) == 0 && set(&rows[i], text, problem))
+        if (strcmp(rows[i].key, key) == 0 && rows[i].trains == trains && set(&rows[i], text, base))
             return refuse(&rows[i], text, 0);
     return 0;
+}
+
+int option_set(const char *key, const char *text, clgaze_problem *problem)
+{
+    return set_one(key, text, 0, problem);
+}
+
+int option_set_training(const char *key, const char *text, struct training *training)
+{
+    return set_one(key, text, 1, training);
 }
 
 int settings_given(const struct settings *settings, const char *key)
@@ -206,9 +235,11 @@ int settings_given(const struct settings *settings, const char *key)
     return 0;
 }
 
-static void format(const struct row *r, const clgaze_problem *p, char *text, size_t capacity)
+static void format(const struct row *r, const struct settings *s, char *text, size_t capacity)
 {
-    const unsigned char *from = (const unsigned char *)p + r->offset;
+    const clgaze_problem *p = &s->problem;
+    const unsigned char *from =
+        (r->trains ? (const unsigned char *)&s->training : (const unsigned char *)p) + r->offset;
     uint32_t word;
     size_t at = 0;
     switch (r->kind) {
@@ -225,8 +256,11 @@ static void format(const struct row *r, const clgaze_problem *p, char *text, siz
     case POOLS:
     case RULE:
     case SCOPE:
+    case SCHEDULE:
     default:
-        word = r->kind == RULE ? (uint32_t)p->rule : r->kind == SCOPE ? (uint32_t)p->scope : 0;
+        word = r->kind == RULE    ? (uint32_t)p->rule
+               : r->kind == SCOPE ? (uint32_t)p->scope
+                                  : (uint32_t)s->training.cosine;
         if (r->kind == POOLS)
             word = *(const uint32_t *)(const void *)from;
         for (int i = 0; i < N_WORDS; i++)
@@ -243,7 +277,7 @@ size_t settings_pairs(const struct settings *settings, st_pair *pairs, char (*te
         int sized = strncmp(rows[i].key, "block_", 6) == 0;
         if (strcmp(rows[i].key, "block") == 0 || !(settings->given[i] || (sized && block)))
             continue;
-        format(&rows[i], &settings->problem, text[n], sizeof text[n]);
+        format(&rows[i], settings, text[n], sizeof text[n]);
         pairs[n] = (st_pair){rows[i].key, text[n]};
         n++;
     }
@@ -302,6 +336,17 @@ static int set_own(const struct own *own, const char *text, struct args *args)
     return 0;
 }
 
+int args_option(struct args *args, const char *name, const char *text)
+{
+    int known = 0;
+    for (int i = 0; i < N_ROWS; i++)
+        if (is_key(name, rows[i].key)) {
+            args->text[i] = text;
+            known = 1;
+        }
+    return known ? 0 : fail(EXIT_INPUT, "--%.40s is not an option; see --help", name);
+}
+
 /* Take the option at argv[*at], and its value. */
 static int take(char **argv, int argc, int *at, struct args *args)
 {
@@ -316,16 +361,11 @@ static int take(char **argv, int argc, int *at, struct args *args)
     if (!own && !known)
         return fail(EXIT_INPUT, "--%.40s is not an option; see --help", name);
     if (own && own->kind == FLAG)
-        return equals ? fail(EXIT_INPUT, "--%s takes no value", own->key) : set_own(own, NULL, args);
+        return equals ? fail(EXIT_INPUT, "--%s takes no value", own->key) : set_own(own, "", args);
     const char *text = equals ? equals + 1 : *at + 1 < argc ? argv[++*at] : NULL;
     if (!text)
         return fail(EXIT_INPUT, "--%s needs a value", name);
-    if (own)
-        return set_own(own, text, args);
-    for (int i = 0; i < N_ROWS; i++)
-        if (is_key(name, rows[i].key))
-            args->text[i] = text;
-    return 0;
+    return own ? set_own(own, text, args) : args_option(args, name, text);
 }
 
 int args_read(int argc, char **argv, struct args *args)

@@ -10,6 +10,7 @@
 #include <clgaze/clgaze.h>
 
 #include "safetensors.h"
+#include "training.h"
 
 enum { MAX_OPTIONS = 32 };
 
@@ -27,6 +28,8 @@ struct args {
 /** What the options say.  The shape of the problem is not theirs. */
 struct settings {
     clgaze_problem problem;
+    struct training training;
+    int own_gate; /**< the form of the gate is the problem's, whatever w_k the file has */
     int given[MAX_OPTIONS];
 };
 
@@ -36,6 +39,14 @@ struct settings {
  * @return 0, or an exit code after a sentence on stderr.
  */
 int args_read(int argc, char **argv, struct args *args);
+
+/**
+ * Take an option of files, for programs with a command line of their own.
+ *
+ * @param[in] name  As on the command line, without the dashes before it: "q-pool".
+ * @return 0, or an exit code after a sentence when there is none of that name.
+ */
+int args_option(struct args *args, const char *name, const char *text);
 
 /**
  * Start from the defaults, then take the file's metadata, then the command line.
@@ -52,6 +63,9 @@ int settings_read(const struct args *args, const st_file *file, struct settings 
  * @return 0, or an exit code after a sentence on stderr.
  */
 int option_set(const char *key, const char *text, clgaze_problem *problem);
+
+/** The same for an option of training. */
+int option_set_training(const char *key, const char *text, struct training *training);
 
 /** Ask whether an option was given anywhere. */
 int settings_given(const struct settings *settings, const char *key);

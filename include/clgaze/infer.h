@@ -39,7 +39,7 @@ typedef enum clgaze_op {
     CLGAZE_ATTEND = 4,
     CLGAZE_PREFILL = 5,   /**< the five above as one call */
     CLGAZE_TRUTH = 6,     /**< training, see train.h      */
-    CLGAZE_DISTILL = 7,   /**< not in this version        */
+    CLGAZE_DISTILL = 7,   /**< training, see train.h      */
     CLGAZE_ATTEND_BWD = 8 /**< not in this version        */
 } clgaze_op;
 
@@ -177,22 +177,37 @@ typedef struct clgaze_tensors {
     clgaze_tensor dq;            /**< [B,Sq,Hq,D] dtype                              */
     clgaze_tensor dk;            /**< [B,Sk,Hk,D] dtype                              */
     clgaze_tensor dv;            /**< [B,Sk,Hk,D] dtype                              */
+    clgaze_tensor dw_k;          /**< as w_k, f32: gradients of w_k and w_q          */
+    clgaze_tensor dw_q;          /**< as w_q, f32                                    */
+    clgaze_tensor moments_k;     /**< [2,..] twice w_k, f32: AdamW's two means       */
+    clgaze_tensor moments_q;     /**< [2,..] twice w_q, f32                          */
+    clgaze_tensor loss;          /**< [1] f32                                        */
 } clgaze_tensors;
+
+/** One step of AdamW; train.h says what it does. */
+typedef struct clgaze_adamw {
+    double lr;           /**< this step's, >= 0            */
+    double beta1, beta2; /**< in [0, 1): .9, .999          */
+    double eps;          /**< > 0: 1e-8                    */
+    double weight_decay; /**< >= 0                         */
+    int64_t step;        /**< counted from 1               */
+} clgaze_adamw;
 
 /** Where and when a call runs. */
 typedef struct clgaze_call {
-    cl_command_queue queue;  /**< of the plan's context and device, in order or
-                                  out of order; never flushed or finished          */
-    cl_mem workspace;        /**< clgaze_plan_workspace() bytes or more, for this call
-                                  alone until it has run: on one in-order queue all
-                                  calls may share it; NULL when 0                  */
-    size_t workspace_offset; /**< bytes, a multiple of 256                          */
-    cl_uint n_wait;          /**< events that must complete first                   */
-    const cl_event *wait;    /**< NULL when 0                                       */
-    cl_event *done;          /**< NULL, or set to an event that you release; set on
-                                  CLGAZE_OK only                                   */
-    int32_t longest_q;       /**< packed only: tokens of the longest query sequence */
-    int32_t longest_k;       /**< packed only: the same for keys                    */
+    cl_command_queue queue;     /**< of the plan's context and device, in order or
+                                     out of order; never flushed or finished          */
+    cl_mem workspace;           /**< clgaze_plan_workspace() bytes or more, for this call
+                                     alone until it has run: on one in-order queue all
+                                     calls may share it; NULL when 0                  */
+    size_t workspace_offset;    /**< bytes, a multiple of 256                          */
+    cl_uint n_wait;             /**< events that must complete first                   */
+    const cl_event *wait;       /**< NULL when 0                                       */
+    cl_event *done;             /**< NULL, or set to an event that you release; set on
+                                     CLGAZE_OK only                                   */
+    int32_t longest_q;          /**< packed only: tokens of the longest query sequence */
+    int32_t longest_k;          /**< packed only: the same for keys                    */
+    const clgaze_adamw *update; /**< distill only: NULL, or change the weights      */
 } clgaze_call;
 
 /* ------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
  * clgaze/train.h: what training a gate needs beside the pipeline.
  *
  *     q, k, v -> truth -> truth, out
+ *     q_pooled, k_pooled, truth, w_k, w_q -> distill -> loss, dw_k, dw_q, and w_k, w_q changed
  *
  * Problems, tensors, plans and calls are those of infer.h, and so are what
  * plans and calls answer.  What each operation computes is in docs/pipeline.md.
@@ -38,6 +39,38 @@ CLGAZE_API clgaze_status clgaze_truth_plan(clgaze_context *context, const clgaze
  */
 CLGAZE_API clgaze_status clgaze_truth(const clgaze_plan *plan, const clgaze_tensors *tensors,
                                       const clgaze_call *call);
+
+/**
+ * Plan distill.  Of the problem it reads what gate and score read; weight_dtype
+ * must be F32.  The plan holds gate and score too, which it runs itself.
+ *
+ * Arguments and answers are those of clgaze_gate_plan().
+ * @since 1.0
+ */
+CLGAZE_API clgaze_status clgaze_distill_plan(clgaze_context *context, const clgaze_problem *problem,
+                                             clgaze_plan **plan);
+
+/**
+ * Enqueue one step of teaching the gate: q_pooled, k_pooled, truth, w_k (double
+ * form: and w_q), rope_inv_freq -> loss, dw_k (and dw_q).
+ *
+ * loss is the mean, over the rows of blocks that count, heads and sequences, of
+ * the divergence of the gate's softmax from the truth; the first quarter of a
+ * sequence's rows does not count.  Tokens of unpacked sequences are as of
+ * clgaze_score().
+ *
+ * With `call->update` the weights then learn, by AdamW: w_k and moments_k (and
+ * w_q and moments_q) are read and written.  They are the whole state beside the
+ * number of the step: moments begin as zeros, and a copy of them continues to
+ * the very bits, on the same device with the same kernels.  Where the loss is no
+ * finite number, weights and moments stay as they are.
+ *
+ * Arguments and answers are those of clgaze_gate(), and
+ * @retval CLGAZE_ERR_VALUE  A number of `call->update` is outside its range.
+ * @since 1.0
+ */
+CLGAZE_API clgaze_status clgaze_distill(const clgaze_plan *plan, const clgaze_tensors *tensors,
+                                        const clgaze_call *call);
 
 #ifdef __cplusplus
 }

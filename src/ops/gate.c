@@ -49,14 +49,15 @@ clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side 
     return enqueue(run, s, groups, clg_tile_items(run->stage->values));
 }
 
-static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, const clgaze_tensor *x)
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *s, const clgaze_tensor *x,
+                            bool back)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
     const cl_ulong x_at = x->offset, y_at = s->y->offset, f_at = run->t.rope_inv_freq.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
-    const cl_float scale = p->rope_scale;
+    const cl_float2 scale = {{p->rope_scale, back ? -p->rope_scale : p->rope_scale}};
     const cl_int span = run->plan->ctx->device.cpu ? s->heads : 4; /* a CPU saves sines, a GPU waits for memory */
     const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs);
     const size_t spans = (size_t)((s->heads + span - 1) / span);
@@ -81,7 +82,7 @@ static clgaze_status turn(struct clg_run *run, const struct clg_gate_side *s, co
                                    CLG_ARG(span),
                                    CLG_ARG(scale)};
 
-    return clg_enqueue(run, ROPE, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue(run, entry, groups, local, args, CLG_COUNT(args));
 }
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
@@ -129,7 +130,7 @@ clgaze_status clg_gate_launch(struct clg_run *run,
         if (s.w)
             TRY(multiply(run, &s));
         if (!s.w || run->p->rope_pairs || run->warming)
-            TRY(turn(run, &s, s.w ? s.y : s.x)); /* without a matrix it also copies */
+            TRY(clg_gate_turn(run, ROPE, &s, s.w ? s.y : s.x, false)); /* without a matrix it also copies */
     }
 out:
     return st;

@@ -17,6 +17,9 @@ struct clg_gate_side {
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
 
+/* y = RoPE(x) by cl/rope.cl, the stage's kernel `entry`; back: the transposed turn. */
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *s, const clgaze_tensor *x,
+                            bool back);
 /* y = x w by cl/gate.cl. */
 clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
 /* Both sides: `multiply` where there is a matrix, then RoPE. */
