@@ -164,11 +164,11 @@ static void capture_equals_plain_double(void **state)
             fail_msg("%s", why);
         for (int s = 0; s < LLAMA_COUNT; s++) {
             tiny_logits(&m, llama_tokens + s * LLAMA_SEQ, LLAMA_SEQ, logits);
-            expect_captured(file, "q", TINY_HEADS, m.last.q[0], TINY_QUERY, s);
-            expect_captured(file, "k", TINY_KV, m.last.k[0], TINY_KEY, s);
-            expect_captured(file, "v", TINY_KV, m.last.v[0], TINY_KEY, s);
-            expect_captured(file, "q_gate", TINY_HEADS, m.last.q_gate[0], TINY_QUERY, s);
-            expect_captured(file, "k_gate", TINY_KV, m.last.k_gate[0], TINY_KEY, s);
+            expect_captured(file, "q", TINY_HEADS, m.of[1].q[0], TINY_QUERY, s);
+            expect_captured(file, "k", TINY_KV, m.of[1].k[0], TINY_KEY, s);
+            expect_captured(file, "v", TINY_KV, m.of[1].v[0], TINY_KEY, s);
+            expect_captured(file, "q_gate", TINY_HEADS, m.of[1].q_gate[0], TINY_QUERY, s);
+            expect_captured(file, "k_gate", TINY_KV, m.of[1].k_gate[0], TINY_KEY, s);
         }
         const st_tensor *f = st_find(file, "rope_inv_freq");
         assert_true(f && f->elements == TINY_DIM / 2 && fabs(st_value(f, 0) - 1) < 1e-6);

@@ -201,8 +201,7 @@ static const st_tensor *of_layer(struct tiny_model *m, int layer, const char *st
     return tiny_find(m, name);
 }
 
-/* RoPE of one head at place t. */
-static void turn(const struct tiny_model *m, int t, const double *x, double *y)
+void tiny_turn(const struct tiny_model *m, int t, const double *x, double *y)
 {
     const double factor = m->kind.frequency ? m->kind.factor : 1;
 
@@ -257,15 +256,15 @@ static void project(struct tiny_model *m, int l, int t, const double *x, struct 
     project_heads(m, l, "self_attn.k_proj", "self_attn.k_norm", normed, TINY_KV, to->k_gate[t]);
     project_heads(m, l, "self_attn.v_proj", NULL, normed, TINY_KV, to->v[t]);
     for (int h = 0; h < TINY_HEADS; h++)
-        turn(m, t, to->q_gate[t] + h * TINY_DIM, to->q[t] + h * TINY_DIM);
+        tiny_turn(m, t, to->q_gate[t] + h * TINY_DIM, to->q[t] + h * TINY_DIM);
     for (int h = 0; h < TINY_KV; h++)
-        turn(m, t, to->k_gate[t] + h * TINY_DIM, to->k[t] + h * TINY_DIM);
+        tiny_turn(m, t, to->k_gate[t] + h * TINY_DIM, to->k[t] + h * TINY_DIM);
 }
 
 static void layer_attend(struct tiny_model *m, int l, int seq, double x[][TINY_HIDDEN])
 {
     static double out[TINY_SEQ][TINY_QUERY];
-    struct tiny_layer *of = &m->last;
+    struct tiny_layer *of = &m->of[l];
     const int n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
     int keep[TINY_BLOCKS][TINY_BLOCKS];
     double y[TINY_HIDDEN];

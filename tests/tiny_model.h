@@ -70,9 +70,9 @@ struct tiny_layer {
 
 struct tiny_model {
     struct tiny_kind kind;
-    struct tiny_rule rule;  /* zero: dense */
-    int kept, visible;      /* blocks, since tiny_make() */
-    struct tiny_layer last; /* of the last sequence's last layer */
+    struct tiny_rule rule;             /* zero: dense */
+    int kept, visible;                 /* blocks, since tiny_make() */
+    struct tiny_layer of[TINY_LAYERS]; /* of the last sequence */
     st_tensor tensors[TINY_TENSORS];
     char names[TINY_TENSORS][96];
     int n;
@@ -88,6 +88,9 @@ st_tensor *tiny_find(struct tiny_model *m, const char *name);
 /* Write config.json and the weights into a folder that is there. */
 void tiny_write(const struct tiny_model *m, const char *folder);
 void tiny_write_config(const struct tiny_model *m, const char *folder, const char *more);
+
+/* RoPE of one head at place t. */
+void tiny_turn(const struct tiny_model *m, int t, const double *x, double *y);
 
 /* The logits after each token of a sequence, [seq][TINY_VOCAB]. */
 void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *logits);

@@ -81,7 +81,7 @@ int command_capture(const struct command *c)
         return fail(EXIT_INPUT, "capture needs --model, --tokens, --layer and --out");
     if (c->source)
         return fail(EXIT_INPUT, "capture runs dense, without --gates and --rule");
-    int code = run_open(c, 1, &r);
+    int code = run_open(c, WANT_GATE_INPUTS, &r);
     if (!code)
         code = capture(&r);
     run_close(&r);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, NUMBER, INDEX, FLAG, RULE, LIBRARY }; /* NUMBER: from 1, INDEX: from 0 */
+enum kind { TEXT, NUMBER, INDEX, REAL, FLAG, RULE, LIBRARY, SHAPE }; /* NUMBER: from 1, INDEX: from 0 */
 
 static const struct row {
     const char *key;
@@ -24,14 +24,20 @@ static const struct row {
     {"model", TEXT, TO(model), "DIR   config.json and model.safetensors or its shards"},
     {"tokens", TEXT, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
     {"seq", NUMBER, TO(seq), "N     tokens of a sequence (8192)"},
-    {"count", NUMBER, TO(count), "N     sequences from the start of the file (ppl 4, capture 1)"},
+    {"count", NUMBER, TO(count), "N     sequences from the start of the file (ppl 4, capture 1, distill all)"},
+    {"steps", NUMBER, TO(steps), "N     of distill"},
+    {"batch", NUMBER, TO(batch), "N     sequences of a step of distill (1)"},
+    {"seed", INDEX, TO(seed), "N     of distill: of the first gates and of the order of sequences (0)"},
+    {"lr", REAL, TO(lr), "X     greatest rate of distill (0.001); it grows for 20 steps, then falls along a cosine"},
+    {"q-pool", SHAPE, 0, "LIST  pools of the queries of distill, of max,min,avg (avg); more than one: double form"},
+    {"k-pool", SHAPE, 0, "LIST  pools of the keys of distill (max,min,avg)"},
     {"layer", INDEX, TO(layer), "N     of capture, from 0"},
-    {"out", TEXT, TO(out), "FILE  of capture"},
+    {"out", TEXT, TO(out), "FILE  of capture and distill"},
     {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
     {"rule", RULE, 0,
      "RULE  topk ratio budget threshold topp (topp), by the gates; without --gates also\n"
      "                     oracle meanpool vertslash, alone or as oracle,ratio; or window"},
-    {"block", LIBRARY, 0, "N     tokens a block of rules without gates (64)"},
+    {"block", SHAPE, 0, "N     tokens a block of distill and of rules without gates (64)"},
     {"value", LIBRARY, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
     {"sink", LIBRARY, 0, "N     first blocks always kept (0)"},
     {"local", LIBRARY, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
@@ -63,6 +69,16 @@ static int number(const struct row *r, const char *text, struct command *c)
     return 0;
 }
 
+static int real(const struct row *r, const char *text, struct command *c)
+{
+    char *end;
+    const double v = strtod(text, &end);
+    if (end == text || *end || !(v > 0 && v < 1e3))
+        return fail(EXIT_INPUT, "--%s is \"%.40s\", but must be a number above 0", r->key, text);
+    *(double *)(void *)((char *)c + r->offset) = v;
+    return 0;
+}
+
 /* Words that --rule has beside the library's. */
 static const struct word {
     const char *name;
@@ -90,11 +106,15 @@ static int library(const struct row *r, const char *text, struct command *c)
     for (; r->key[i] && i + 1 < sizeof key; i++)
         key[i] = r->key[i] == '-' ? '_' : r->key[i];
     key[i] = 0;
-    c->list_option = r->key;
-    if (strcmp(r->key, "sink") != 0 && strcmp(r->key, "local") != 0 && strcmp(r->key, "block") != 0)
-        c->no_window_option = r->key;
-    c->has_value |= strcmp(r->key, "value") == 0;
-    c->has_block |= strcmp(r->key, "block") == 0;
+    if (r->kind == LIBRARY) {
+        c->list_option = r->key;
+        if (strcmp(r->key, "sink") != 0 && strcmp(r->key, "local") != 0)
+            c->no_window_option = r->key;
+        c->has_value |= strcmp(r->key, "value") == 0;
+    } else if (strcmp(r->key, "block") == 0)
+        c->has_block = 1;
+    else
+        c->pool_option = r->key;
     return option_set(key, text, &c->problem);
 }
 
@@ -116,7 +136,9 @@ static int take(char **argv, int argc, int *at, struct command *c)
         return fail(EXIT_INPUT, "--%s needs a value", name);
     if (r->kind == RULE)
         return rule(text, c);
-    if (r->kind == LIBRARY)
+    if (r->kind == REAL)
+        return real(r, text, c);
+    if (r->kind == LIBRARY || r->kind == SHAPE)
         return library(r, text, c);
     if (r->kind == NUMBER || r->kind == INDEX)
         return number(r, text, c);
@@ -153,7 +175,9 @@ int command_read(int argc, char **argv, struct command *c)
 {
     memset(c, 0, sizeof *c);
     c->seq = 8192;
+    c->count = -1;
     c->layer = -1;
+    c->batch = 1;
     c->problem = clgaze_problem_default();
     for (int i = 1; i < argc; i++) {
         int code = 0;
@@ -166,8 +190,6 @@ int command_read(int argc, char **argv, struct command *c)
         if (code)
             return code;
     }
-    if (!c->count)
-        c->count = c->name && strcmp(c->name, "capture") == 0 ? 1 : 4;
     return lists_check(c);
 }
 

@@ -8,14 +8,17 @@
 
 struct command {
     const char *name, *model, *tokens, *device, *gates, *out;
-    int32_t seq, count; /**< count: 0: not given                                  */
-    int32_t layer;      /**< -1: not given                                        */
-    int32_t memory;     /**< MiB of the device that may be used, 0: all           */
+    int32_t seq, count;         /**< count: 0: all                                     */
+    int32_t layer;              /**< -1: not given                                        */
+    int32_t steps, seed, batch; /**< of distill; steps: 0: not given              */
+    double lr;                  /**< 0: not given                                         */
+    int32_t memory;             /**< MiB of the device that may be used, 0: all           */
     int32_t json, verbose, help, version;
     enum source source;
     clgaze_problem problem; /**< what the options of the library say             */
     /* The last given of the library's options, of those that a window has no use for; NULL: none. */
     const char *list_option, *no_window_option;
+    const char *pool_option; /**< --q-pool or --k-pool; NULL: none                */
     int has_value, has_block;
 };
 
@@ -27,6 +30,9 @@ void command_help(void);
 
 /** Perplexity. @return The exit code of the program. */
 int command_ppl(const struct command *c);
+
+/** Teach a gate a layer. @return as above. */
+int command_distill(const struct command *c);
 
 /** What a layer's attention and its gate read, to a file. @return as above. */
 int command_capture(const struct command *c);

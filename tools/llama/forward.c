@@ -173,7 +173,7 @@ static int attend(struct forward *f, cl_int index, const struct layer *l)
     if (!code)
         code = project(f, l);
     if (!code)
-        code = attention_run(f->machine, f->attention, index, f->seq, &at);
+        code = f->attend(f->user, index, f->seq, &at);
     if (!code)
         code = spend(f->machine, SPENT_ATTEND);
     if (!code)
@@ -252,7 +252,7 @@ int forward_loss(struct forward *f, cl_int from, double *loss)
     if (!code)
         code = buffer_read(f->machine, f->buffers[B_STATE], (size_t)rows * 3 * sizeof *state, state);
     *loss = 0;
-    for (cl_int r = 0; r < rows && !code; r++)
+    for (cl_int r = 0; state && r < rows && !code; r++)
         *loss += ((double)state[3 * r] - (double)state[3 * r + 2] + log((double)state[3 * r + 1])) / rows;
     free(state);
     return code;

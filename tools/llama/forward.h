@@ -4,7 +4,7 @@
 #ifndef CLGAZE_LLAMA_FORWARD_H
 #define CLGAZE_LLAMA_FORWARD_H
 
-#include "attention.h"
+#include "attention.h" /* struct attended */
 #include "model.h"
 
 enum buffer_id {
@@ -29,7 +29,9 @@ enum buffer_id {
 struct forward {
     struct machine *machine;
     struct model *model;
-    struct attention *attention;
+    /* Attention of layer l; made by run.c. */
+    int (*attend)(void *user, cl_int l, cl_int seq, const struct attended *at);
+    void *user;
     cl_int seq, columns; /**< tokens; of B_LOGITS                                  */
     size_t bytes[N_BUFFERS], sum;
     cl_mem buffers[N_BUFFERS];

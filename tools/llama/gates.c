@@ -4,6 +4,7 @@
 #include "gates.h"
 
 #include "fail.h"
+#include "gate_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +28,9 @@ static const char *pools_read(const char *text, uint32_t *to)
     return text;
 }
 
-static int64_t pool_count(uint32_t bits)
+size_t gates_pools(uint32_t bits)
 {
-    return !!(bits & CLGAZE_MAX) + !!(bits & CLGAZE_MIN) + !!(bits & CLGAZE_AVG);
+    return (size_t)(!!(bits & CLGAZE_MAX) + !!(bits & CLGAZE_MIN) + !!(bits & CLGAZE_AVG));
 }
 
 /* "Qavg_Kmaxminavg", and the block size. */
@@ -55,10 +56,9 @@ static int meta_read(const st_file *file, clgaze_problem *p)
     return 0;
 }
 
-static const st_tensor *find(const st_file *file, int32_t layer, char side, char *name, size_t capacity)
+static const st_tensor *find(const st_file *file, int32_t layer, char side, char name[GATE_NAME])
 {
-    snprintf(name, capacity, "model.layers.%" PRId32 ".self_attn.attn_gate.mask_linear_%c.weight", layer, side);
-    return st_find(file, name);
+    return st_find(file, gate_name(layer, side, name));
 }
 
 static int shape_check(const char *name, const st_tensor *t, int64_t heads, int64_t rows, const clgaze_problem *p)
@@ -80,13 +80,13 @@ static int shape_check(const char *name, const st_tensor *t, int64_t heads, int6
 /* What layer 0 says of all. */
 static int form_read(const struct config *config, struct gates *g, clgaze_problem *p)
 {
-    char name[128];
-    const st_tensor *k = find(g->file, 0, 'k', name, sizeof name);
+    char name[GATE_NAME];
+    const st_tensor *k = find(g->file, 0, 'k', name);
     if (!k || k->rank != 3 || k->shape[2] < 8 || k->shape[2] > 256)
         return fail(EXIT_INPUT, "tensor %s is missing, or not of three dimensions with a last one from 8 to 256",
                     name);
     p->gate_dim = (int32_t)k->shape[2];
-    p->gate_double = find(g->file, 0, 'q', name, sizeof name) != NULL;
+    p->gate_double = find(g->file, 0, 'q', name) != NULL;
     p->weight_dtype = k->dtype == ST_F16 ? CLGAZE_F16 : k->dtype == ST_BF16 ? CLGAZE_BF16 : CLGAZE_F32;
     /* As SeerAttention does: the model's own frequencies where it names its head size. */
     p->rope_pairs = (config->explicit_head_dim ? config->head_dim : p->gate_dim) / 2;
@@ -95,14 +95,15 @@ static int form_read(const struct config *config, struct gates *g, clgaze_proble
 
 static int layers_check(const struct config *config, struct gates *g, const clgaze_problem *p)
 {
-    const int64_t d = config->head_dim, k_rows = pool_count(p->k_pool) * d, q_rows = pool_count(p->q_pool) * d;
-    char name[128];
+    const int64_t d = config->head_dim, k_rows = (int64_t)gates_pools(p->k_pool) * d,
+                  q_rows = (int64_t)gates_pools(p->q_pool) * d;
+    char name[GATE_NAME];
     int code = 0;
     for (int32_t l = 0; l < config->layers && !code; l++) {
-        const st_tensor *k = find(g->file, l, 'k', name, sizeof name);
+        const st_tensor *k = find(g->file, l, 'k', name);
         code = shape_check(name, k, p->gate_double ? config->kv_heads : config->q_heads, k_rows, p);
         g->bytes += code ? 0 : k->bytes;
-        const st_tensor *q = find(g->file, l, 'q', name, sizeof name);
+        const st_tensor *q = find(g->file, l, 'q', name);
         if (!code && q && !p->gate_double)
             code = fail(EXIT_INPUT, "tensor %s is there, but layer 0 has none of this kind", name);
         if (!code && p->gate_double) {
@@ -137,13 +138,13 @@ int gates_open(const char *path, const struct config *config, clgaze_problem *pr
 
 static int side_load(struct machine *m, struct gates *g, char side, struct matrix **to)
 {
-    char name[128];
+    char name[GATE_NAME];
     int code = 0;
     *to = calloc((size_t)g->layers, sizeof **to);
     if (!*to)
         return fail(EXIT_INPUT, "there is no memory for %d gates", (int)g->layers);
     for (cl_int l = 0; l < g->layers && !code; l++)
-        code = matrix_load(m, find(g->file, l, side, name, sizeof name), &(*to)[l]);
+        code = matrix_load(m, find(g->file, l, side, name), &(*to)[l]);
     return code;
 }
 

@@ -32,6 +32,9 @@ int gates_load(struct machine *m, const struct config *config, const clgaze_prob
  */
 void gates_identity(const struct config *config, clgaze_problem *problem, struct gates *g);
 
+/** Pools of a set. */
+size_t gates_pools(uint32_t set);
+
 void gates_free(struct gates *g);
 
 #endif

@@ -66,7 +66,7 @@ int command_ppl(const struct command *c)
     double *losses = calloc((size_t)c->count, sizeof *losses);
     if (!losses)
         return fail(EXIT_INPUT, "there is no memory for %d losses", (int)c->count);
-    int code = run_open(c, 0, &r);
+    int code = run_open(c, WANT_OUT, &r);
     if (!code)
         code = sequences(&r, losses);
     if (!code)

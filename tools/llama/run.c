@@ -10,28 +10,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* count * seq tokens and the one after them. */
+/* Tokens of a file; -1: it has no size. */
+static long long size_of(FILE *in)
+{
+    const long long bytes = fseek(in, 0, SEEK_END) == 0 ? (long long)ftell(in) : -1;
+    return bytes < 0 || fseek(in, 0, SEEK_SET) ? -1 : bytes / 2;
+}
+
+static int tokens_take(struct run *r, FILE *in, size_t need)
+{
+    unsigned char pair[2];
+    for (size_t i = 0; i < need; i++) {
+        if (fread(pair, 1, 2, in) != 2)
+            return fail(EXIT_INPUT, "%s cannot be read", r->command->tokens);
+        if ((r->tokens[i] = pair[0] | pair[1] << 8) >= r->config.vocab)
+            return fail(EXIT_INPUT, "%s: token %zu is %d, but the vocabulary has %d", r->command->tokens, i,
+                        (int)r->tokens[i], (int)r->config.vocab);
+    }
+    return 0;
+}
+
+/* sequences * seq tokens and the one after them. */
 static int tokens_read(struct run *r)
 {
-    const char *path = r->command->tokens;
-    const size_t need = (size_t)r->command->count * (size_t)r->command->seq + 1;
+    const struct command *c = r->command;
+    FILE *in = fopen(c->tokens, "rb");
+    const long long there = in ? size_of(in) : -1;
     int code = 0;
-    FILE *in = fopen(path, "rb");
-    if (!in)
-        return fail(EXIT_INPUT, "%s cannot be read: %s", path, strerror(errno));
-    r->tokens = malloc(need * sizeof *r->tokens);
-    if (!r->tokens)
+    if (there < 0)
+        code = fail(EXIT_INPUT, "%s cannot be read: %s", c->tokens, strerror(errno));
+    const long long all = (there - 1) / c->seq;
+    r->sequences = c->count ? c->count : all > 1 << 24 ? 1 << 24 : all > 1 ? (int32_t)all : 1;
+    const size_t need = (size_t)r->sequences * (size_t)c->seq + 1;
+    if (!code && (long long)need > there)
+        code = fail(EXIT_INPUT, "%s holds %lld tokens, but %d sequences of %d need %zu", c->tokens, there,
+                    (int)r->sequences, (int)c->seq, need);
+    if (!code && !(r->tokens = malloc(need * sizeof *r->tokens)))
         code = fail(EXIT_INPUT, "there is no memory for %zu tokens", need);
-    for (size_t i = 0; r->tokens && i < need && !code; i++) {
-        unsigned char pair[2];
-        if (fread(pair, 1, 2, in) != 2)
-            code = fail(EXIT_INPUT, "%s holds %zu tokens, but %d sequences of %d need %zu", path, i,
-                        (int)r->command->count, (int)r->command->seq, need);
-        else if ((r->tokens[i] = pair[0] | pair[1] << 8) >= r->config.vocab)
-            code = fail(EXIT_INPUT, "%s: token %zu is %d, but the vocabulary has %d", path, i, (int)r->tokens[i],
-                        (int)r->config.vocab);
-    }
-    fclose(in);
+    if (!code && r->tokens)
+        code = tokens_take(r, in, need);
+    if (in)
+        fclose(in);
     return code;
 }
 
@@ -40,7 +59,8 @@ static int memory_check(struct run *r, const struct weights *weights)
 {
     const double mib = 1 << 20;
     const struct command *c = r->command;
-    const size_t workspace = attention_bytes(&r->attention), held = weights->bytes + r->gates.bytes;
+    const size_t workspace = r->want == WANT_TEACH ? r->teach.bytes : attention_bytes(&r->attention),
+                 held = weights->bytes + r->gates.bytes;
     const size_t all = held + r->forward.sum + workspace;
     const cl_ulong limit = c->memory ? (cl_ulong)c->memory << 20 : r->machine.memory;
     size_t largest = weights->largest;
@@ -78,6 +98,18 @@ static int files_read(struct run *r, struct weights *weights)
     return code;
 }
 
+static int by_attention(void *user, cl_int l, cl_int seq, const struct attended *at)
+{
+    struct run *r = user;
+    return attention_run(&r->machine, &r->attention, l, seq, at);
+}
+
+static int by_teach(void *user, cl_int l, cl_int seq, const struct attended *at)
+{
+    struct run *r = user;
+    return teach_run(&r->machine, &r->teach, l, seq, at);
+}
+
 static int load(struct run *r)
 {
     struct machine *m = &r->machine;
@@ -87,30 +119,35 @@ static int load(struct run *r)
         code = gates_load(m, &r->config, &r->problem, &r->gates);
     r->forward.machine = m;
     r->forward.model = &r->model;
-    r->forward.attention = &r->attention;
+    r->forward.attend = r->want == WANT_TEACH ? by_teach : by_attention;
+    r->forward.user = r;
     if (!code)
-        code = attention_make(m, &r->attention);
+        code = r->want == WANT_TEACH ? teach_make(m, &r->config, r->command->seed, &r->teach)
+                                     : attention_make(m, &r->attention);
     if (!code)
         code = forward_make(&r->forward);
     return code ? code : spend(m, SPENT_LOAD);
 }
 
-int run_open(const struct command *c, int gate_inputs, struct run *r)
+int run_open(const struct command *c, enum want want, struct run *r)
 {
     struct machine *m = &r->machine;
     struct weights weights;
     memset(r, 0, sizeof *r);
     r->command = c;
+    r->want = want;
     r->problem = c->problem;
     int code = files_read(r, &weights);
     if (!code)
         code = machine_open(c->device, c->verbose, m);
     spend_from_now(m);
-    if (!code)
+    if (!code && want == WANT_TEACH)
+        code = teach_plan(m, &r->config, c->seq, c->batch, &r->problem, &r->teach);
+    else if (!code)
         code = attention_plan(m, &r->config, c->seq, &r->problem, c->source, &r->gates, &r->attention);
     if (code)
         return code;
-    forward_plan(&r->forward, &r->config, c->seq, gate_inputs || c->source == FROM_GATES);
+    forward_plan(&r->forward, &r->config, c->seq, want != WANT_OUT || c->source == FROM_GATES);
     code = memory_check(r, &weights);
     if (!code)
         code = machine_build(m);
@@ -124,6 +161,7 @@ void run_close(struct run *r)
     forward_free(&r->forward);
     model_free(&r->model);
     attention_free(&r->attention);
+    teach_free(&r->teach);
     gates_free(&r->gates);
     machine_close(&r->machine);
     checkpoint_close(&r->checkpoint);

@@ -6,6 +6,10 @@
 
 #include "command.h"
 #include "forward.h"
+#include "teach.h"
+
+/** What attention is to do. */
+enum want { WANT_OUT, WANT_GATE_INPUTS, WANT_TEACH };
 
 struct run {
     const struct command *command;
@@ -17,16 +21,19 @@ struct run {
     clgaze_problem problem; /**< of the command line, then the gates                  */
     struct model model;
     struct forward forward;
-    cl_int *tokens; /**< count * seq and the one after them                          */
+    struct teach teach;
+    enum want want;
+    cl_int *tokens; /**< sequences * seq and the one after them                      */
+    int32_t sequences;
 };
 
 /**
  * Read the model and the text, compare memory, load.
  *
- * @param[in] gate_inputs  1: q and k before RoPE are wanted.
+ * @param[in] want  WANT_GATE_INPUTS: also q and k before RoPE; WANT_TEACH: r->teach.
  * @return 0, or an exit code after a sentence; close it either way.
  */
-int run_open(const struct command *c, int gate_inputs, struct run *r);
+int run_open(const struct command *c, enum want want, struct run *r);
 void run_close(struct run *r);
 
 #endif
