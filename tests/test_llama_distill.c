@@ -68,6 +68,7 @@ static double loss_of_head(const struct tiny_model *m, int l, int h, const st_te
 {
     const struct tiny_layer *of = &m->of[l];
     const int hk = h / (TINY_HEADS / TINY_KV), n = (LLAMA_SEQ + TINY_BLOCK - 1) / TINY_BLOCK;
+    const int from = n / 4, counted = n - from;
     double pooled[POOLS * TINY_DIM], q[TINY_BLOCKS][TINY_DIM], k[TINY_BLOCKS][TINY_DIM], loss = 0;
     double truth[TINY_BLOCKS][TINY_BLOCKS] = {{0}};
 
@@ -78,12 +79,12 @@ static double loss_of_head(const struct tiny_model *m, int l, int h, const st_te
         pool(of->q_gate[0] + h * TINY_DIM, TINY_QUERY, i, pooled);
         tiny_turn(m, i * TINY_BLOCK, pooled + 2 * TINY_DIM, q[i]);
         pool(of->k_gate[0] + hk * TINY_DIM, TINY_KEY, i, pooled);
-        for (int r = 0; r < POOLS * TINY_DIM; r++)
-            for (int d = 0; d < TINY_DIM; d++)
-                flat[d] += pooled[r] * st_value(w, (size_t)((h * POOLS * TINY_DIM + r) * TINY_DIM + d));
+        for (size_t r = 0; r < POOLS * TINY_DIM; r++)
+            for (size_t d = 0; d < TINY_DIM; d++)
+                flat[d] += pooled[r] * st_value(w, ((size_t)h * POOLS * TINY_DIM + r) * TINY_DIM + d);
         tiny_turn(m, i * TINY_BLOCK, flat, k[i]);
     }
-    for (int i = n / 4; i < n; i++) {
+    for (int i = from; i < n; i++) {
         double a[TINY_BLOCKS], sum = 0, all = 0;
 
         for (int j = 0; j <= i; j++) {
@@ -94,7 +95,7 @@ static double loss_of_head(const struct tiny_model *m, int l, int h, const st_te
             all += truth[i][j];
         }
         for (int j = 0; j <= i; j++)
-            loss += truth[i][j] / all * (log(truth[i][j] / all) - a[j] + log(sum)) / (n - n / 4);
+            loss += truth[i][j] / all * (log(truth[i][j] / all) - a[j] + log(sum)) / counted;
     }
     return loss;
 }

@@ -33,7 +33,7 @@ static int order_make(struct order *o, int32_t n, int32_t seed)
 {
     o->state = ~(uint64_t)seed;
     o->n = o->at = n;
-    o->list = malloc((size_t)n * sizeof *o->list);
+    o->list = calloc((size_t)n, sizeof *o->list);
     for (int32_t i = 0; o->list && i < n; i++)
         o->list[i] = i;
     return o->list ? 0 : fail(EXIT_INPUT, "there is no memory for %d sequences", (int)n);

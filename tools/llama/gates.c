@@ -30,7 +30,10 @@ static const char *pools_read(const char *text, uint32_t *to)
 
 size_t gates_pools(uint32_t bits)
 {
-    return (size_t)(!!(bits & CLGAZE_MAX) + !!(bits & CLGAZE_MIN) + !!(bits & CLGAZE_AVG));
+    size_t n = 0;
+    for (size_t i = 0; i < CLG_COUNT(pools); i++)
+        n += (bits & pools[i].bit) != 0;
+    return n;
 }
 
 /* "Qavg_Kmaxminavg", and the block size. */

@@ -32,7 +32,7 @@ int machine_open(const char *pick, int verbose, struct machine *m)
     int code = device_open(pick, verbose, &m->device);
     if (code)
         return code;
-    const cl_device_id id = clgaze_context_device(m->device.context);
+    cl_device_id id = clgaze_context_device(m->device.context);
     clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
     clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof m->memory, &m->memory, NULL);
     clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof m->largest, &m->largest, NULL);
@@ -70,7 +70,7 @@ int machine_build(struct machine *m)
     if (err)
         return fail(EXIT_OPENCL, "clCreateProgramWithSource answered %d", (int)err);
     snprintf(options, sizeof options, "-DLANES=%d", (int)m->lanes);
-    const cl_device_id id = clgaze_context_device(m->device.context);
+    cl_device_id id = clgaze_context_device(m->device.context);
     err = clBuildProgram(m->program, 1, &id, options, NULL, NULL);
     if (err)
         return build_failed(m, err);
