@@ -16,7 +16,7 @@
 #define D 64
 #endif
 #ifndef WG
-#define WG 64 /* work-items in a group */
+#define WG 128 /* work-items in a group */
 #endif
 #ifndef BM
 #define BM 32 /* query rows a group */
@@ -109,6 +109,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
 #pragma unroll
             for (int c = 0; c < CN; c++)
                 sc[r][c] = 0.0f;
+#pragma unroll 2 /* all of D would keep hundreds of registers in memory on AMD */
         for (int x = 0; x < D; x += 4) {
             float4 y[CN];
 
@@ -158,6 +159,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
                 o[r][e] *= fade[r];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll 2
         for (int c = 0; c < BN; c++) {
             float4 y[EM];
 

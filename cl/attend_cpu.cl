@@ -192,15 +192,10 @@ static inline void load_queries(__global const elem *from, ulong stride, int n, 
         }
 }
 
-/* Write `n` rows of one panel of O^T, each divided by its sum of weights. */
-static inline void store_rows(const float *from, const float *m, const float *l, int n, __global elem *to,
-                              ulong stride)
+/* Write `n` rows of one panel of O^T, each times its `share`. */
+static inline void store_rows(const float *from, const float *share, int n, __global elem *to, ulong stride)
 {
     for (int r = 0; r < min(n, NR); r += 4) {
-        float share[4];
-
-        for (int e = 0; e < 4; e++)
-            share[e] = m[r + e] > 0.5f * SMALL ? 1.0f / l[r + e] : 0.0f;
         for (int x = 0; x < D; x += 4) {
             float4 a[4];
 
@@ -211,7 +206,7 @@ static inline void store_rows(const float *from, const float *m, const float *l,
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 if (r + e < n) {
-                    const float4 y = a[e] * share[e];
+                    const float4 y = a[e] * share[r + e];
 
                     STORE4(y, to, (ulong)(r + e) * stride + x);
                 }
@@ -219,8 +214,10 @@ static inline void store_rows(const float *from, const float *m, const float *l,
     }
 }
 
-/* Softmax step of one panel: scores of `keys` keys to weights; m, l and fade per query. */
-static inline void soften(float *s, int keys, float scale, float *m, float *l, float *fade)
+/* Softmax step of one panel: scores of `keys` keys to weights; m, l and fade per query.  `top`, if
+ * given, gets the greatest score of each query, or, `more`, keeps what it has if that is greater. */
+static inline void soften(float *s, int keys, float scale, float *m, float *l, float *fade, __global float *top,
+                          int more)
 {
 #pragma unroll
     for (int v = 0; v < NV; v++) {
@@ -229,6 +226,8 @@ static inline void soften(float *s, int keys, float scale, float *m, float *l, f
 
         for (int c = 0; c < keys; c++)
             high = fmax(high, LOAD_VEC(s + c * NR + v * VEC));
+        if (top)
+            STORE_VEC(more ? fmax(high, LOAD_VEC(top + v * VEC)) : high, top + v * VEC);
         high = fmax(old, high * scale);
         for (int c = 0; c < keys; c++) {
             const vec e = exp2_neg(fma(LOAD_VEC(s + c * NR + v * VEC), (vec)(scale), -high));
@@ -257,6 +256,94 @@ static inline void hide(float *s, int seen, int keys, int limit)
         }
 }
 
+/* Rows of one query head, the keys that they walk, and where the results go. */
+typedef struct {
+    __global const elem *q, *k, *v; /* the first row; the sequence's first key and value; v and out: if with_v */
+    __global elem *out;
+    ulong q_step, k_step, v_step, out_step; /* from token to token                             */
+    __global const int *list;               /* n key blocks, if LISTED; else the first n       */
+    int n, block_k, sk;
+    int n_q, limit;       /* rows, at most BM; keys that the first one sees  */
+    int with_v;           /* 0: lse alone                                     */
+    int above;            /* rows before these that the next work-item has   */
+    int then;             /* the first block of its list                     */
+    __global float *tops; /* NULL, or BM for each key block: the greatest scores of each row */
+} rows_t;
+
+/* Attention of a's rows; m and l, BM each, get their maxima in log2 units and sums of weights. */
+static inline void attend_rows(const rows_t a, float fold, float scale, float *m, float *l)
+{
+    float qt[PANELS * D * NR] __attribute__((aligned(64))), ot[PANELS * D * NR] __attribute__((aligned(64)));
+    float st[PANELS * KT * NR] __attribute__((aligned(64))), tile[KT * D] __attribute__((aligned(64)));
+    float fade[BM] __attribute__((aligned(64)));
+    const int nk = (a.sk + a.block_k - 1) / a.block_k;
+
+    for (int p = 0; p < PANELS; p++)
+        load_queries(a.q + (ulong)(p * NR) * a.q_step, a.q_step, a.n_q - p * NR, fold, qt + p * D * NR);
+    for (int x = 0; x < PANELS * D * NR; x += VEC)
+        STORE_VEC((vec)(0.0f), ot + x);
+    for (int r = 0; r < BM; r++) {
+        m[r] = SMALL;
+        l[r] = 0.0f;
+    }
+
+    for (int e = 0; e < a.n; e++) {
+        const int block = LISTED ? a.list[e] : e;
+        const int end = block < 0 || block >= nk ? 0 : min(a.block_k, a.sk - block * a.block_k);
+        /* The block after this one; after the last, the first of the row that comes next. */
+        const int above = e + 1 == a.n && a.above > 0;
+        const int then = e + 1 < a.n ? (LISTED ? a.list[e + 1] : e + 1) : above ? a.then : -1;
+
+        for (int c0 = 0; c0 < end; c0 += KT) {
+            const int key = block * a.block_k + c0, n_k = min(end - c0, KT);
+            const int limit = a.limit - key;
+            const int next = c0 + KT < end ? key + KT : then * a.block_k;
+            const int n_next = next < 0 || next >= a.sk ? 0 : min(KT, a.sk - next);
+            const int n_above = above && c0 + KT >= end ? min(BM, a.above) : 0;
+            int seen[PANELS]; /* keys that any query of the panel sees, in whole micro-tiles */
+
+            if (CAUSAL && limit + a.n_q - 1 <= 0)
+                break; /* no row sees these keys */
+            for (int p = 0; p < PANELS; p++)
+                seen[p] = p * NR >= a.n_q ? 0 : whole_tiles(CAUSAL ? min(n_k, limit + (p + 1) * NR - 1) : n_k);
+            load_tile(a.k + (ulong)key * a.k_step, a.k_step, n_k, tile);
+            for (int c = 0; c < KT; c += MR) {
+                fetch_rows(a.k + (ulong)(next + c) * a.k_step, a.k_step, clamp(n_next - c, 0, MR));
+                fetch_rows(a.q - (ulong)(n_above - c) * a.q_step, a.q_step, clamp(n_above - c, 0, MR));
+                for (int p = 0; p < PANELS; p++)
+                    if (c < seen[p])
+                        dot_tile(tile + c * D, qt + p * D * NR, st + (p * KT + c) * NR);
+            }
+            if (a.with_v)
+                load_tile(a.v + (ulong)key * a.v_step, a.v_step, n_k, tile);
+            for (int p = 0; p < PANELS; p++) {
+                __global float *top = a.tops ? a.tops + (ulong)block * BM + p * NR : 0;
+
+                if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < seen[p])
+                    hide(st + p * KT * NR, seen[p], n_k, limit + p * NR);
+                soften(st + p * KT * NR, seen[p], scale, m + p * NR, l + p * NR, fade + p * NR, top, c0 > 0);
+            }
+            for (int x = 0, c = 0; a.with_v && x < D; x += MR, c += FETCHED) {
+                fetch_rows(a.v + (ulong)(next + c) * a.v_step, a.v_step, clamp(n_next - c, 0, FETCHED));
+                fetch_rows(a.out + (ulong)c * a.out_step, a.out_step, n_above ? clamp(a.n_q - c, 0, FETCHED) : 0);
+                for (int p = 0; p < PANELS; p++)
+                    add_tile(tile + x, st + p * KT * NR, seen[p], fade + p * NR, ot + (p * D + x) * NR);
+            }
+        }
+    }
+
+    for (int r = 0; r < BM; r++)
+        fade[r] = m[r] > 0.5f * SMALL ? 1.0f / l[r] : 0.0f;
+    for (int p = 0; a.with_v && p < PANELS; p++)
+        store_rows(ot + p * D * NR, fade + p * NR, a.n_q - p * NR, a.out + (ulong)(p * NR) * a.out_step, a.out_step);
+}
+
+/* lse of a row from its maximum and sum of weights. */
+static inline float lse_of(float m, float l)
+{
+    return m > 0.5f * SMALL ? (m + log2(l)) * LN2 : NEG_INF;
+}
+
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
 attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, __global const elem *v,
            ulong4 v_at, __global const int *counts, ulong counts_at, __global const int *blocks, ulong blocks_at,
@@ -272,77 +359,32 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
     const int n_q = min(min((part + 1) * BM, block_q) - part * BM, at.sq - t0);
 
     if (s < sequences && n_q > 0) {
-        float qt[PANELS * D * NR] __attribute__((aligned(64))), ot[PANELS * D * NR] __attribute__((aligned(64)));
-        float st[PANELS * KT * NR] __attribute__((aligned(64))), tile[KT * D] __attribute__((aligned(64)));
-        float m[BM] __attribute__((aligned(64))), l[BM] __attribute__((aligned(64)));
-        float fade[BM] __attribute__((aligned(64)));
-        const int nk = (at.sk + block_k - 1) / block_k, hk = h / group;
-        const int see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
-        const int first_limit = t0 + at.sk - at.sq + 1; /* keys that the first row sees */
         const int list_row = (at.batch * list_heads + h * list_heads / max(q_heads, 1)) * rows + at.row0 + i;
         __global const int *list = blocks + blocks_at + (ulong)list_row * width;
-        const int n = LISTED ? min(counts[counts_at + list_row], width) : see;
-        __global const elem *from_q = q + token_at(q_at, at.batch, at.q0 + t0, h);
-        __global const elem *from_k = k + token_at(k_at, at.batch, at.k0, hk);
-        __global const elem *from_v = v + token_at(v_at, at.batch, at.k0, hk);
-        __global elem *to = out + token_at(out_at, at.batch, at.q0 + t0, h);
+        const int see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk), hk = h / group;
+        const int above = part == 0 ? t0 : 0;
+        float m[BM] __attribute__((aligned(64))), l[BM] __attribute__((aligned(64)));
+        const rows_t a = {q + token_at(q_at, at.batch, at.q0 + t0, h),
+                          k + token_at(k_at, at.batch, at.k0, hk),
+                          v + token_at(v_at, at.batch, at.k0, hk),
+                          out + token_at(out_at, at.batch, at.q0 + t0, h),
+                          q_at.z,
+                          k_at.z,
+                          v_at.z,
+                          out_at.z,
+                          list,
+                          LISTED ? min(counts[counts_at + list_row], width) : see,
+                          block_k,
+                          at.sk,
+                          n_q,
+                          t0 + at.sk - at.sq + 1,
+                          1,
+                          above,
+                          LISTED && above ? list[-width] : 0,
+                          0};
 
-        for (int p = 0; p < PANELS; p++)
-            load_queries(from_q + (ulong)(p * NR) * q_at.z, q_at.z, n_q - p * NR, fold, qt + p * D * NR);
-        for (int x = 0; x < PANELS * D * NR; x += VEC)
-            STORE_VEC((vec)(0.0f), ot + x);
-        for (int r = 0; r < BM; r++) {
-            m[r] = SMALL;
-            l[r] = 0.0f;
-        }
-
-        for (int e = 0; e < n; e++) {
-            const int block = LISTED ? list[e] : e;
-            const int end = block < 0 || block >= nk ? 0 : min(block_k, at.sk - block * block_k);
-            /* The block after this one; after the last, the first of the row that comes next. */
-            const int above = e + 1 == n && part == 0 && i > 0;
-            const int then = e + 1 < n ? (LISTED ? list[e + 1] : e + 1) : above ? (LISTED ? list[-width] : 0) : -1;
-
-            for (int c0 = 0; c0 < end; c0 += KT) {
-                const int key = block * block_k + c0, n_k = min(end - c0, KT);
-                const int limit = first_limit - key;
-                const int next = c0 + KT < end ? key + KT : then * block_k;
-                const int n_next = next < 0 || next >= at.sk ? 0 : min(KT, at.sk - next);
-                const int n_above = above && c0 + KT >= end ? min(BM, t0) : 0;
-                int seen[PANELS]; /* keys that any query of the panel sees, in whole micro-tiles */
-
-                if (CAUSAL && limit + n_q - 1 <= 0)
-                    break; /* no row sees these keys */
-                for (int p = 0; p < PANELS; p++)
-                    seen[p] = whole_tiles(CAUSAL ? min(n_k, limit + (p + 1) * NR - 1) : n_k);
-                load_tile(from_k + (ulong)key * k_at.z, k_at.z, n_k, tile);
-                for (int c = 0; c < KT; c += MR) {
-                    fetch_rows(from_k + (ulong)(next + c) * k_at.z, k_at.z, clamp(n_next - c, 0, MR));
-                    fetch_rows(from_q - (ulong)(n_above - c) * q_at.z, q_at.z, clamp(n_above - c, 0, MR));
-                    for (int p = 0; p < PANELS; p++)
-                        if (c < seen[p])
-                            dot_tile(tile + c * D, qt + p * D * NR, st + (p * KT + c) * NR);
-                }
-                load_tile(from_v + (ulong)key * v_at.z, v_at.z, n_k, tile);
-                for (int p = 0; p < PANELS; p++) {
-                    if ((CAUSAL ? min(n_k, limit + p * NR) : n_k) < seen[p])
-                        hide(st + p * KT * NR, seen[p], n_k, limit + p * NR);
-                    soften(st + p * KT * NR, seen[p], scale, m + p * NR, l + p * NR, fade + p * NR);
-                }
-                for (int x = 0, c = 0; x < D; x += MR, c += FETCHED) {
-                    fetch_rows(from_v + (ulong)(next + c) * v_at.z, v_at.z, clamp(n_next - c, 0, FETCHED));
-                    fetch_rows(to + (ulong)c * out_at.z, out_at.z, n_above ? clamp(n_q - c, 0, FETCHED) : 0);
-                    for (int p = 0; p < PANELS; p++)
-                        add_tile(tile + x, st + p * KT * NR, seen[p], fade + p * NR, ot + (p * D + x) * NR);
-                }
-            }
-        }
-
-        for (int p = 0; p < PANELS; p++)
-            store_rows(ot + p * D * NR, m + p * NR, l + p * NR, n_q - p * NR, to + (ulong)(p * NR) * out_at.z,
-                       out_at.z);
+        attend_rows(a, fold, scale, m, l);
         for (int r = 0; LSE && r < n_q; r++)
-            lse[lse_at + ((ulong)at.batch * q_heads + h) * sq + at.q0 + t0 + r] =
-                m[r] > 0.5f * SMALL ? (m[r] + log2(l[r])) * LN2 : NEG_INF;
+            lse[lse_at + ((ulong)at.batch * q_heads + h) * sq + at.q0 + t0 + r] = lse_of(m[r], l[r]);
     }
 }

@@ -11,7 +11,8 @@
  *           distill_w (ceil(channels / RM) * DG / VEC, heads, 1), distill_update
  *           (weights), groups of WG
  * Assumes   DG % VEC == 0, WG is a power of two
- * Edges     `scores` holds `count` rows of blocks from `first` on.  The first quarter
+ * Edges     `scores` holds `count` rows of blocks from `first` on, of the `cols` columns
+ *           that these see.  The first quarter
  *           of a sequence's rows has no part.  Rows of the shapes that belong to no
  *           sequence are neither read nor written
  */
@@ -59,7 +60,8 @@ static inline int2 count_rows(__global const int *seqs, int sequences, int sq, i
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 distill_row(__global float *scores, ulong scores_at, __global const float *truth, ulong truth_at,
             __global float *losses, ulong losses_at, __global const int *seqs, ulong seqs_from, int sequences, int sq,
-            int sk, int rows, int cols, int heads, int block_q, int block_k, int first, int count, float scale)
+            int sk, int rows, int cols, int truth_cols, int heads, int block_q, int block_k, int first, int count,
+            float scale)
 {
     __local float all[WG];
     const int item = get_local_id(0), h = get_group_id(1), s = get_group_id(2);
@@ -72,7 +74,7 @@ distill_row(__global float *scores, ulong scores_at, __global const float *truth
     const int see = taught ? min(visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk), cols) : 0;
     const ulong head = (ulong)at.batch * heads + h;
     __global float *a = scores + scores_at + (head * count + (at.row0 + i - first)) * cols;
-    __global const float *t = truth + truth_at + (head * rows + at.row0 + i) * cols;
+    __global const float *t = truth + truth_at + (head * rows + at.row0 + i) * truth_cols;
     const float share =
         taught ? 1.0f / ((float)heads * (float)count_rows(seqs + seqs_from, sequences, sq, block_q).y) : 0.0f;
     float top = NEG_INF, sum = 0.0f, mass = 0.0f, loss = 0.0f;
@@ -184,20 +186,21 @@ __kernel void distill_k(__global const float *scores, ulong scores_at, __global 
         const int i0 = max(from, max(all / 4, begins));
 
         if (j0 < keys && from < n) {
-            const int valid = min(RM, keys - j0);
+            const int valid = min(RM, keys - j0), seen = min(valid, cols - j0);
             __global float *to = dk + dk_at + (((ulong)at.batch * blocks_k + at.col0 + j0) * k_heads + hk) * DG + c;
             vec sum[RM];
 
             for (int r = 0; r < RM; r++)
                 sum[r] = from > 0 ? LOAD_VEC(to + (ulong)min(r, valid - 1) * k_heads * DG) : (vec)(0.0f);
-            for (int h = hk * share; i0 < n && h < (hk + 1) * share; h++)
+            for (int h = hk * share; i0 < n && seen > 0 && h < (hk + 1) * share; h++)
                 product(sum,
                         scores + scores_at + (((ulong)at.batch * heads + h) * count + (at.row0 + i0 - first)) * cols +
                             j0,
-                        1, cols, valid, q + q_at + (((ulong)at.batch * rows + at.row0 + i0) * heads + h) * DG + c,
+                        1, cols, seen, q + q_at + (((ulong)at.batch * rows + at.row0 + i0) * heads + h) * DG + c,
                         (ulong)heads * DG, n - i0);
             for (int r = 0; r < valid; r++)
-                STORE_VEC(sum[r], 0, to + (ulong)r * k_heads * DG);
+                if (r < seen || from == 0)
+                    STORE_VEC(r < seen ? sum[r] : (vec)(0.0f), 0, to + (ulong)r * k_heads * DG);
         }
     }
 }

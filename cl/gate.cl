@@ -38,14 +38,13 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
 
 #pragma unroll
         for (int e = 0; e < EACH_LOAD; e++) {
-            const int2 along = load_along(e), across = load_across(e);
+            const int2 across = load_across(e);
 
-            if (step < steps && LOADING(e)) {
-                p[e] = load4(from + (ulong)min(i0 + along.x, rows - 1) * from_heads * k + step * STEP + along.y,
-                             whole_x);
+            if (step < steps && LOADING(e))
                 q[e] = LOAD4(w, matrix + (ulong)(step * STEP + across.y) * DG + min(c0 + across.x, DG - 4));
-            }
         }
+        if (step < steps)
+            load_rows(from + step * STEP, from_heads * k, i0, rows, whole_x, p);
         if (step > 0)
             multiply(a + (step - 1) % 2 * STEP * PITCH, b + (step - 1) % 2 * STEP * PITCH, sum);
 #pragma unroll

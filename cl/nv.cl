@@ -43,6 +43,15 @@ static inline void store16(uint to, uint4 x)
                      : "memory");
 }
 
+/* Four tiles of 8 rows of 16 bytes; each lane says where one row is, and gets 4 bytes of each tile. */
+static inline void fetch4(uint *x, uint from)
+{
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+}
+
 /* 2^x; 0 for what hidden scores give. */
 static inline float exp2_fast(float x)
 {

@@ -6,14 +6,6 @@
 /* Nothing to order: these instructions read local memory as loads do. */
 #define TILES_READY()
 
-static inline void fetch4(uint *x, uint from)
-{
-    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                     : "r"(from)
-                     : "memory");
-}
-
 static inline void fetch4_turned(uint *x, uint from)
 {
     __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

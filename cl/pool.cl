@@ -2,8 +2,8 @@
  * pool: max, min and average of each block of tokens.
  *
  * Idea      a work-item owns VEC channels of one block and walks its tokens
- * Grid      (heads * D / VEC, blocks, sequences) items, groups of WG: a token's
- *           heads are read together, as they mostly lie
+ * Grid      (heads * D / VEC, blocks, sequences * sides) items, groups of WG: a
+ *           token's heads are read together, as they mostly lie
  * Assumes   D % VEC == 0
  * Edges     the last block pools its valid tokens only
  */
@@ -12,6 +12,9 @@
 #endif
 #ifndef VEC
 #define VEC 4 /* channels a work-item */
+#endif
+#ifndef WG
+#define WG 64 /* work-items side by side in a group */
 #endif
 
 #define CAT_(a, b) a##b
@@ -58,39 +61,43 @@ static inline void reduce(__global const elem *from, ulong stride, int n, int wh
 
 enum { POOL_MAX = 1, POOL_MIN = 2, POOL_AVG = 4 };
 
-/* `side`: 0 queries, 1 keys.  `tokens` and `rows` are those of the shapes. */
-__kernel void pool(__global const elem *x, ulong4 x_at, __global float *pooled, ulong pooled_at,
-                   __global const int *seqs, ulong seqs_from, int sequences, int tokens, int rows, int heads,
-                   int side, int block, int pools, int n_pools)
+/* Sides `first_side` .. are pooled: 0 queries, 1 keys. */
+__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
+pool(__global const elem *q, ulong4 q_at, __global float *q_pooled, ulong q_pooled_at, __global const elem *k,
+     ulong4 k_at, __global float *k_pooled, ulong k_pooled_at, __global const int *seqs, ulong seqs_from,
+     int sequences, int first_side, int sq, int sk, int rows, int blocks_k, int q_heads, int kv_heads, int block_q,
+     int block_k, int q_pools, int k_pools, int q_n, int k_n)
 {
-    const int h = get_global_id(0) / (D / VEC), c = get_global_id(0) % (D / VEC) * VEC;
-    const int i = get_global_id(1), s = get_global_id(2);
+    const int s = (int)get_group_id(2) % max(sequences, 1);
+    const int keys = first_side + (int)get_group_id(2) / max(sequences, 1);
+    const int heads = keys ? kv_heads : q_heads, block = keys ? block_k : block_q;
+    const int h = (int)get_global_id(0) / (D / VEC), c = (int)get_global_id(0) % (D / VEC) * VEC;
+    const int i = get_group_id(1);
+    const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
+    const int first = i * block, n = h < heads ? min(block, (keys ? at.sk : at.sq) - first) : 0;
 
-    if (s < sequences && h < heads) {
-        const seq_t at = seq_at(seqs + seqs_from, s, tokens, tokens);
-        const int length = side ? at.sk : at.sq, row = (side ? at.col0 : at.row0) + i;
-        const int first = i * block, n = min(block, length - first);
+    if (s < sequences && n > 0) {
+        const ulong4 x_at = keys ? k_at : q_at;
+        const int pools = keys ? k_pools : q_pools, row = (keys ? at.col0 : at.row0) + i;
+        const ulong place = ((ulong)at.batch * (keys ? blocks_k : rows) + row) * heads + h;
+        __global const elem *from = (keys ? k : q) + token_at(x_at, at.batch, (keys ? at.k0 : at.q0) + first, h) + c;
+        __global float *to =
+            (keys ? k_pooled + k_pooled_at : q_pooled + q_pooled_at) + place * ((keys ? k_n : q_n) * D) + c;
+        vec high, low, sum;
 
-        if (n > 0 && row < rows) {
-            __global const elem *from = x + token_at(x_at, at.batch, (side ? at.k0 : at.q0) + first, h) + c;
-            __global float *to =
-                pooled + pooled_at + (((ulong)at.batch * rows + row) * heads + h) * (n_pools * D) + c;
-            vec high, low, sum;
-
-            if (VEC == 8 && (((ulong)from | x_at.z * sizeof(elem)) & (8 * sizeof(elem) - 1)) == 0)
-                reduce(from, x_at.z, n, 1, &high, &low, &sum);
-            else
-                reduce(from, x_at.z, n, 0, &high, &low, &sum);
-            if (pools & POOL_MAX) {
-                STORE_VEC(high, 0, to);
-                to += D;
-            }
-            if (pools & POOL_MIN) {
-                STORE_VEC(low, 0, to);
-                to += D;
-            }
-            if (pools & POOL_AVG)
-                STORE_VEC(sum / (float)n, 0, to);
+        if (VEC == 8 && (((ulong)from | x_at.z * sizeof(elem)) & (8 * sizeof(elem) - 1)) == 0)
+            reduce(from, x_at.z, n, 1, &high, &low, &sum);
+        else
+            reduce(from, x_at.z, n, 0, &high, &low, &sum);
+        if (pools & POOL_MAX) {
+            STORE_VEC(high, 0, to);
+            to += D;
         }
+        if (pools & POOL_MIN) {
+            STORE_VEC(low, 0, to);
+            to += D;
+        }
+        if (pools & POOL_AVG)
+            STORE_VEC(sum / (float)n, 0, to);
     }
 }

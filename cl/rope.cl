@@ -3,7 +3,7 @@
  * between it also copies.  Second half of gate.
  *
  * Idea      a work-item owns one pair of channels, or one that stays, of `span` heads
- * Grid      (DG - pairs, blocks, sequences * ceil(heads / span)), groups of 32
+ * Grid      (DG - pairs, blocks, sides * sequences * ceil(heads / span)), groups of 32
  * Numerics  the angle position * inv_freq is kept in two floats and reduced in
  *           three steps, since 131072 radians in one float are 8e-3 off
  */
@@ -17,6 +17,8 @@
 #define CAUSAL 1
 #endif
 
+#define HEADS_AHEAD 4 /* heads read before the first is written */
+
 /* cos and sin of position * freq. */
 static inline float2 turn(int position, float freq)
 {
@@ -28,35 +30,49 @@ static inline float2 turn(int position, float freq)
     return (float2)(cos(angle), sin(angle));
 }
 
-/* `side`: 0 queries, 1 keys.  `scale` multiplies cos and sin: a negative second turns back,
- * which takes gradients back.  x and y may be the same tensor. */
-__kernel void rope(__global const float *x, ulong x_at, __global float *y, ulong y_at, __global const float *inv_freq,
-                   ulong inv_freq_at, __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk,
-                   int rows, int heads, int pairs, int side, int block, int span, float2 scale)
+/* Sides 0, queries, .. sides - 1, keys.  `scale` multiplies cos and sin: a negative second turns back,
+ * which takes gradients back.  x and y of a side may be the same tensor. */
+__kernel void rope(__global const float *q, ulong q_at, __global float *q_to, ulong q_to_at, __global const float *k,
+                   ulong k_at, __global float *k_to, ulong k_to_at, __global const float *inv_freq, ulong inv_freq_at,
+                   __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int blocks_k,
+                   int q_heads, int k_heads, int pairs, int block_q, int block_k, int span, float2 scale)
 {
-    const int spans = (heads + span - 1) / max(span, 1);
-    const int c = get_global_id(0), i = get_global_id(1), s = get_global_id(2) / max(spans, 1);
-    const int first_head = ((int)get_global_id(2) - s * spans) * span, end = min(first_head + span, heads);
+    const int spans = (max(q_heads, k_heads) + span - 1) / max(span, 1);
+    const int c = get_global_id(0), i = get_global_id(1), z = get_global_id(2);
+    const int s = z / max(spans, 1) % max(sequences, 1), keys = z / max(spans * sequences, 1);
+    const int heads = keys ? k_heads : q_heads, block = keys ? block_k : block_q;
+    const int first_head = z % max(spans, 1) * span, end = min(first_head + span, heads);
 
-    if (s < sequences && c < DG - pairs) {
+    if (s < sequences && c < DG - pairs && first_head < end) {
         const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-        const int row = (side ? at.col0 : at.row0) + i, length = side ? at.sk : at.sq;
+        const int row = (keys ? at.col0 : at.row0) + i, length = keys ? at.sk : at.sq;
 
-        if (row < rows && i * block < length) {
-            const ulong place = ((ulong)at.batch * rows + row) * heads * DG;
-            __global const float *from = x + x_at + place;
-            __global float *to = y + y_at + place;
+        if (row < (keys ? blocks_k : rows) && i * block < length) {
+            const ulong place = ((ulong)at.batch * (keys ? blocks_k : rows) + row) * heads * DG;
+            __global const float *from = (keys ? k + k_at : q + q_at) + place;
+            __global float *to = (keys ? k_to + k_to_at : q_to + q_to_at) + place;
 
             if (c < pairs) {
                 const int first = INTERLEAVED ? 2 * c : c, second = INTERLEAVED ? 2 * c + 1 : c + pairs;
-                const int position = i * block + (CAUSAL && !side ? at.sk - at.sq : 0);
+                const int position = i * block + (CAUSAL && !keys ? at.sk - at.sq : 0);
                 const float2 cs = turn(position, inv_freq[inv_freq_at + c]) * scale;
 
-                for (int h = first_head; h < end; h++) {
-                    const float a = from[h * DG + first], b = from[h * DG + second];
+                for (int h0 = first_head; h0 < end; h0 += HEADS_AHEAD) {
+                    float a[HEADS_AHEAD], b[HEADS_AHEAD];
 
-                    to[h * DG + first] = a * cs.x - b * cs.y;
-                    to[h * DG + second] = b * cs.x + a * cs.y;
+#pragma unroll
+                    for (int e = 0; e < HEADS_AHEAD; e++) {
+                        const int h = min(h0 + e, end - 1);
+
+                        a[e] = from[h * DG + first];
+                        b[e] = from[h * DG + second];
+                    }
+#pragma unroll
+                    for (int e = 0; e < HEADS_AHEAD; e++)
+                        if (h0 + e < end) {
+                            to[(h0 + e) * DG + first] = a[e] * cs.x - b[e] * cs.y;
+                            to[(h0 + e) * DG + second] = b[e] * cs.x + a[e] * cs.y;
+                        }
                 }
             } else {
                 for (int h = first_head; h < end; h++)

@@ -44,14 +44,9 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
     for (int step = 0; step <= steps; step++) { /* fill one, multiply the one before */
         float4 x[EACH_LOAD], y[EACH_LOAD];
 
-#pragma unroll
-        for (int e = 0; e < EACH_LOAD; e++) {
-            const int2 to = load_along(e);
-
-            if (step < steps && LOADING(e)) {
-                x[e] = load4(from_q + (ulong)min(i0 + to.x, n - 1) * heads * DG + step * STEP + to.y, whole_q);
-                y[e] = load4(from_k + (ulong)min(j0 + to.x, most - 1) * k_heads * DG + step * STEP + to.y, whole_k);
-            }
+        if (step < steps) {
+            load_rows(from_q + step * STEP, heads * DG, i0, n, whole_q, x);
+            load_rows(from_k + step * STEP, k_heads * DG, j0, most, whole_k, y);
         }
         if (step > 0)
             multiply(a + (step - 1) % 2 * STEP * PITCH, b + (step - 1) % 2 * STEP * PITCH, sum);

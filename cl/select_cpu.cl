@@ -64,15 +64,15 @@ static top_t find_top(__global const float *s, int n, int want, ulong bound, flo
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
 select_cpu(__global const float *scores, ulong scores_at, __global const int *limits, int limit_stride,
            int limit_last, __global int *counts, ulong counts_at, __global int *blocks, ulong blocks_at,
-           __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int cols, int heads,
-           int width, int block_q, int block_k, int sink, int local_n, int last_rows, int min_k, int max_k,
+           __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int cols, int blocks_k,
+           int heads, int width, int block_q, int block_k, int sink, int local_n, int last_rows, int min_k, int max_k,
            int merged, int first, int count, int pitch)
 {
     const int h = get_group_id(1), s = get_group_id(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int i = max(first - at.row0, 0) + (int)get_group_id(0);
     const int nq = PACKED ? (at.sq + block_q - 1) / block_q : rows;
-    const int nk = PACKED ? (at.sk + block_k - 1) / block_k : cols;
+    const int nk = PACKED ? (at.sk + block_k - 1) / block_k : blocks_k;
 
     if (s < sequences && i < nq && at.row0 + i < first + count) {
         const ulong row = ((ulong)at.batch * heads + h) * rows + at.row0 + i;

@@ -10,14 +10,17 @@
  *           at multiples of 16 bytes
  */
 #ifndef TM
-#define TM 8 /* rows a work-item */
+#define TM 4 /* rows a work-item */
 #endif
 #ifndef TN
 #define TN 8 /* columns a work-item */
 #endif
 
+#ifndef STEP
+#define STEP 8 /* deep */
+#endif
+
 #define TILE  64
-#define STEP  8
 #define PITCH (TILE + 4)
 #define NX    (TILE / TN)
 #define NY    (TILE / TM)
@@ -56,11 +59,6 @@ static inline int2 load_across(int i)
  * single moves on some GPUs: one move of 16 bytes where the address allows. */
 #define WHOLE(p) (((ulong)(p)&15) == 0)
 
-static inline float4 load4(__global const float *p, int whole)
-{
-    return whole ? *(__global const float4 *)p : vload4(0, p);
-}
-
 static inline void store4(float4 x, __global float *p, int whole)
 {
     if (whole)
@@ -71,6 +69,28 @@ static inline void store4(float4 x, __global float *p, int whole)
 
 #define LOADING(i) (LOADS > 0 || (int)get_local_id(0) < TILE * STEP / 4)
 #define EACH_LOAD  (LOADS > 0 ? LOADS : 1)
+
+/* Rows r0 .. of n, along the depth; all loads behind one branch, so that none
+ * waits for another. */
+static inline void load_rows(__global const float *from, int pitch, int r0, int n, int whole, float4 *x)
+{
+    if (whole) {
+#pragma unroll
+        for (int e = 0; e < EACH_LOAD; e++) {
+            const int2 at = load_along(e);
+
+            if (LOADING(e))
+                x[e] = *(__global const float4 *)(from + (ulong)min(r0 + at.x, n - 1) * pitch + at.y);
+        }
+    } else {
+        for (int e = 0; e < EACH_LOAD; e++) {
+            const int2 at = load_along(e);
+
+            if (LOADING(e))
+                x[e] = vload4(0, from + (ulong)min(r0 + at.x, n - 1) * pitch + at.y);
+        }
+    }
+}
 
 /* Four numbers along the depth become a column of the local tile. */
 static inline void store_along(float4 x, int2 at, __local float *to)

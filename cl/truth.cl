@@ -33,6 +33,7 @@ static inline void score_tile(__local const float *qs, __local const float *ks, 
 #pragma unroll
         for (int c = 0; c < CN; c++)
             sc[r][c] = 0.0f;
+#pragma unroll 2
     for (int x = 0; x < D; x += 4) {
         float4 y[CN];
 

@@ -8,6 +8,11 @@ install(TARGETS clgaze EXPORT clgaze_shared
 install(TARGETS clgaze_static EXPORT clgaze_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(programs)
     install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    foreach(name IN LISTS programs)
+        if(EXISTS ${PROJECT_SOURCE_DIR}/docs/man/${name}.1)
+            install(FILES ${PROJECT_SOURCE_DIR}/docs/man/${name}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+        endif()
+    endforeach()
 endif()
 
 # find_package(clgaze): two sets of targets, because only the static library

@@ -9,14 +9,12 @@
  * No key: out 0, lse -inf.
  */
 #include <math.h>
-#include <stdbool.h>
 
 #include "ref.h"
 
 enum { MAX_DIM = 256 };
 
-/* Is key block j in the list of this row?  `row` counts over batch, list heads and rows. */
-static bool listed(const clgaze_problem *p, const struct clg_ref *t, int64_t row, int j)
+bool clg_ref_listed(const clgaze_problem *p, const struct clg_ref *t, int64_t row, int j)
 {
     const int32_t *list = t->blocks + row * t->width;
     int n;
@@ -67,7 +65,7 @@ static void attend_token(const clgaze_problem *p, const struct clg_ref *t, const
         for (int s = 0; s < a->keys; s++) {
             double x;
 
-            if (s % p->block_k == 0 && !listed(p, t, a->row, s / p->block_k)) {
+            if (s % p->block_k == 0 && !clg_ref_listed(p, t, a->row, s / p->block_k)) {
                 s += p->block_k - 1;
                 continue;
             }

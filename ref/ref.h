@@ -8,6 +8,7 @@
 #ifndef CLG_REF_H
 #define CLG_REF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "clgaze/infer.h"
@@ -30,6 +31,8 @@ struct clg_ref {
     const int32_t *indptr, *indices;
     float *out, *lse;
     float *truth;
+    const float *dout;
+    float *dq, *dk, *dv;
 };
 
 /* One sequence: where its tokens and blocks begin, and how many there are. */
@@ -47,13 +50,16 @@ int clg_ref_blocks_k(const clgaze_problem *p, const struct clg_ref *t); /* nk of
 int clg_ref_list_heads(const clgaze_problem *p);
 /* Key blocks that row i of a sequence sees: block numbers 0 .. answer - 1. */
 int clg_ref_visible(const clgaze_problem *p, const struct clg_ref_seq *s, int i);
+/* Is key block j in the list of this row?  `row` counts over batch, list heads and rows. */
+bool clg_ref_listed(const clgaze_problem *p, const struct clg_ref *t, int64_t row, int j);
 
 void clg_ref_pool(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_gate(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_score(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_select(const clgaze_problem *p, struct clg_ref *t);
 void clg_ref_attend(const clgaze_problem *p, struct clg_ref *t);
-void clg_ref_truth(const clgaze_problem *p, struct clg_ref *t); /* v NULL: truth and lse alone */
+void clg_ref_truth(const clgaze_problem *p, struct clg_ref *t);      /* v NULL: truth and lse alone */
+void clg_ref_attend_bwd(const clgaze_problem *p, struct clg_ref *t); /* out and lse as attend made them */
 
 /* Doubles, so that finite differences of the loss mean something; w_q and dw_q of
  * the double form only. */

@@ -238,7 +238,7 @@ static void read_sizes(const struct check *c, struct clg_sizes *n, const clgaze_
     n->sequences = p->packed ? (int)v[S1] - 1 : n->batch;
     n->rows = v[NQ] ? (int)v[NQ] : clg_max_rows(p);
     n->count = n->rows;
-    n->cols = (int)v[NK];
+    n->cols = n->seen = (int)v[NK];
     n->blocks_k = v[NB] ? (int)v[NB] : clg_max_blocks_k(p);
     n->sq = v[SQ] ? (int)v[SQ] : n->rows * p->block_q;
     n->sk = v[SK] ? (int)v[SK] : n->blocks_k * p->block_k;

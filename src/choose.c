@@ -43,13 +43,13 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
 
 /* A strategy and values that a record names and that fit, the nearest record first;
  * `how` says in words where they come from. */
-static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, const clgaze_problem *p, int *values,
-                                         const char **how)
+static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, const clgaze_problem *p,
+                                         struct clg_stage *stage, const char **how)
 {
     static const char *const words[] = {"tuned on this device", "tuned on this device with another driver",
                                         "tuned on this device for another length",
                                         "tuned on a device of the same vendor", "tuned on a device of the same kind"};
-    const struct clg_kernel *first = NULL;
+    const struct clg_kernel *first = NULL, *kernel;
     char buffer[128] = "";
     struct clg_text key = {buffer, sizeof buffer, 0};
 
@@ -59,16 +59,19 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
     if (!first || !first->key)
         return NULL;
     clg_problem_key(first, p, &key);
-    for (int nearness = 0; nearness < (int)CLG_COUNT(words); nearness++) {
+    for (int nearness = 0; nearness <= ctx->nearest; nearness++) {
         struct clg_record record;
 
         if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record) ||
-            !clg_kernel_in(ctx->kernels, record.kernel->name))
+            (record.untried && ctx->tried_only))
             continue;
-        memcpy(values, record.values, sizeof record.values);
-        if (!record.kernel->fits || !record.kernel->fits(&ctx->device, p, values)) {
-            *how = words[nearness];
-            return record.kernel;
+        kernel = clg_kernel_in(ctx->kernels, record.kernel->name); /* a test's table has its own */
+        memcpy(stage->values, record.values, sizeof record.values);
+        if (kernel && (!kernel->fits || !kernel->fits(&ctx->device, p, stage->values))) {
+            *how =
+                record.untried ? "from the documents of such devices, untried but for a self-test" : words[nearness];
+            stage->untried = record.untried;
+            return kernel;
         }
     }
     return NULL;
@@ -125,7 +128,7 @@ clgaze_status clg_choose(clgaze_context *ctx, clgaze_op op, const clgaze_problem
                         p->kernel);
     if (wanted && strcmp(wanted->op, name) == 0)
         return forced(ctx, p, wanted, stage);
-    known = after ? NULL : recorded(ctx, name, p, stage->values, &how);
+    known = after ? NULL : recorded(ctx, name, p, stage, &how);
     if (known)
         return decide(ctx, known, how, stage);
     for (int i = 0; ctx->kernels[i]; i++) {

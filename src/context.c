@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "misses.h"
 #include "records.h"
 
 static void *default_alloc(void *user, size_t size)
@@ -115,6 +116,27 @@ static clgaze_context *blank(const clgaze_context_options *o)
     return NULL;
 }
 
+static clgaze_status read_policy(clgaze_context *ctx, const clgaze_context_options *o)
+{
+    static const int nearest[] = {
+        [CLGAZE_TUNING_NEAREST] = 4, [CLGAZE_TUNING_STORED] = 2, [CLGAZE_TUNING_NONE] = -1, [CLGAZE_TUNING_PLAN] = 4};
+    const bool tunes = o->tuning == CLGAZE_TUNING_PLAN;
+    clgaze_status st = CLGAZE_OK;
+
+    NEED((int)o->tuning >= 0 && (size_t)o->tuning < CLG_COUNT(nearest), CLGAZE_ERR_VALUE,
+         "options.tuning is %d: it must be 0..%zu", (int)o->tuning, CLG_COUNT(nearest) - 1);
+    NEED(!tunes || (o->tuning_ms >= 1 && o->tuning_ms <= 600000), CLGAZE_ERR_VALUE,
+         "options.tuning_ms is %d: with CLGAZE_TUNING_PLAN it must be 1..600000", (int)o->tuning_ms);
+    NEED(o->remember == 0 || o->remember == 1, CLGAZE_ERR_VALUE, "options.remember is %d: it must be 0 or 1",
+         (int)o->remember);
+    ctx->nearest = nearest[o->tuning];
+    ctx->tuning_seconds = tunes ? 1e-3 * o->tuning_ms : 0;
+    if (tunes || o->remember)
+        TRY(clg_misses_open(ctx, o->remember));
+out:
+    return st;
+}
+
 clgaze_status clgaze_context_create(const clgaze_context_options *options, clgaze_context **context)
 {
     clgaze_context_options o;
@@ -137,6 +159,7 @@ clgaze_status clgaze_context_create(const clgaze_context_options *options, clgaz
     ctx = blank(&o);
     if (!ctx)
         return CLGAZE_ERR_NO_MEMORY;
+    TRY(read_policy(ctx, &o));
     TRY(open_device(ctx, &o));
     TRY(clg_bincache_open(ctx, o.cache_dir));
     TRY(clg_tuning_open(ctx, o.cache_dir));
@@ -154,6 +177,7 @@ void clgaze_context_free(clgaze_context *ctx)
     if (!ctx)
         return;
     clg_store_close(ctx);
+    clg_misses_close(ctx);
     clg_tuning_close(ctx);
     if (ctx->dummy)
         clReleaseMemObject(ctx->dummy);

@@ -62,15 +62,16 @@ bool clg_field_given(const struct check *c, int f)
  *                  D output in the double form */
 // clang-format off
 static const char *const roles[] = {
-    /*                   qkv QK f Ww pP gG scb mix Uu ol t d dqkv Gg Mm l */
-    [CLGAZE_POOL]    = "... ii . .. oo .. ... ... cc .. . . ... .. .. .",
-    [CLGAZE_GATE]    = "ll. ll f id ii oo ... ... cc .. . . ... .. .. .",
-    [CLGAZE_SCORE]   = "ll. ll . .. .. ii o.. ... cc .. . . ... .. .. .",
-    [CLGAZE_SELECT]  = "ll. ll . .. .. .. ioo ... cc .. . . ... .. .. .",
-    [CLGAZE_ATTEND]  = "iii .. . .. .. .. .bb mrr cc oe . . ... .. .. .",
-    [CLGAZE_PREFILL] = "iii ii f id ?? ?? ??? ... cc oe . . ... .. .. .",
-    [CLGAZE_TRUTH]   = "iii .. . .. .. .. ... ... cc o? o . ... .. .. .",
-    [CLGAZE_DISTILL] = "ll. ll f id ii .. ... ... cc .. i . ... oD .. o",
+    /*                       qkv QK f Ww pP gG scb mix Uu ol t d dqkv Gg Mm l */
+    [CLGAZE_POOL]       = "... ii . .. oo .. ... ... cc .. . . ... .. .. .",
+    [CLGAZE_GATE]       = "ll. ll f id ii oo ... ... cc .. . . ... .. .. .",
+    [CLGAZE_SCORE]      = "ll. ll . .. .. ii o.. ... cc .. . . ... .. .. .",
+    [CLGAZE_SELECT]     = "ll. ll . .. .. .. ioo ... cc .. . . ... .. .. .",
+    [CLGAZE_ATTEND]     = "iii .. . .. .. .. .bb mrr cc oe . . ... .. .. .",
+    [CLGAZE_PREFILL]    = "iii ii f id ?? ?? ??? ... cc oe . . ... .. .. .",
+    [CLGAZE_TRUTH]      = "iii .. . .. .. .. ... ... cc o? o . ... .. .. .",
+    [CLGAZE_DISTILL]    = "ll. ll f id ii .. ... ... cc .. i . ... oD .. o",
+    [CLGAZE_ATTEND_BWD] = "iii .. . .. .. .. .bb mrr cc ii . i ooo .. .. .",
 };
 // clang-format on
 

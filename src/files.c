@@ -9,8 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { LOCK_TRIES = 100 }; /* of 50 ms each */
 
 /* Make a folder and its parents; 0, or errno. */
 static int make_folders(const char *dir)
@@ -129,4 +133,23 @@ bool clg_file_replace(const char *path, const void *const parts[], const size_t 
     if (!good)
         unlink(temporary);
     return good;
+}
+
+int clg_file_lock(const char *file)
+{
+    const struct timespec pause = {0, 50 * 1000 * 1000};
+    char path[CLG_MAX_PATH];
+    const int n = snprintf(path, sizeof path, "%s.lock", file);
+    const int fd = n > 0 && n < (int)sizeof path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return fd;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }

@@ -21,5 +21,8 @@ bool clg_read_all(int fd, void *to, size_t size);
 bool clg_write_all(int fd, const void *from, size_t size);
 /* Write under a temporary name beside it, sync, rename: a reader sees all or nothing. */
 bool clg_file_replace(const char *path, const void *const parts[], const size_t sizes[], int n);
+/* Lock the file's twin "x.lock", by closing the answer unlocked; -1: another process holds it for 5 s,
+ * or it cannot be made. */
+int clg_file_lock(const char *file);
 
 #endif

@@ -83,6 +83,7 @@ clgaze_status clg_device_pick(const clgaze_context *ctx, const char *pick, cl_de
 struct clg_store; /* program.c: the programs of a context */
 struct clg_program;
 struct clg_records; /* records.h */
+struct clg_misses;  /* misses.c: problems planned without a record */
 
 struct clgaze_context {
     cl_context cl;
@@ -99,6 +100,10 @@ struct clgaze_context {
     char *tuning_dir; /* of the user's tuned records; NULL: none          */
     struct clg_store *store;
     struct clg_records *records;             /* what is known to be quick; records.h      */
+    int nearest;                             /* how near a record must be to be used; -1: none is */
+    bool tried_only;                         /* no record that nobody measured           */
+    double tuning_seconds;                   /* of a plan without a record; 0: it is not tuned    */
+    struct clg_misses *misses;               /* NULL: of no interest                              */
     const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
     size_t slice_bytes;                      /* CLG_SLICE_BYTES, or a test's             */
 };
@@ -246,6 +251,7 @@ struct clg_stage {
     size_t workspace;                 /* bytes at the maximum                       */
     pthread_mutex_t lock;             /* OpenCL kernels hold their arguments        */
     bool locked;                      /* the mutex was initialised                  */
+    bool untried;                     /* values that nobody measured: proved before use */
     char *name, *reason;
 };
 
@@ -264,7 +270,9 @@ enum clg_place {
     CLG_AT_MERGED, /* the same of heads that share a list */
     CLG_AT_COUNTS,
     CLG_AT_BLOCKS,
-    CLG_AT_LSE, /* truth: where the caller wants none */
+    CLG_AT_LSE,   /* truth: where the caller wants none                    */
+    CLG_AT_DELTA, /* attend_bwd: out . dout of each query token            */
+    CLG_AT_MAP,   /* attend_bwd: lists turned round, a bit a pair of blocks */
     CLG_AT_STAGE,
     CLG_PLACES
 };
@@ -321,6 +329,7 @@ struct clg_sizes {
     int score_heads, width;
     int list_heads;
     int first, count; /* the rows that score and select work on: all, or a slice */
+    int seen;         /* columns of the scores of these rows                     */
 };
 
 /* A call under way: kernels are enqueued one after another, each waiting for

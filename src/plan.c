@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "misses.h"
 
 /* ---- plans ----------------------------------------------------------------- */
 
@@ -16,7 +16,8 @@ static bool holds(clgaze_op plan, int op)
 
 static bool makes_lists(clgaze_op op, const clgaze_problem *p)
 {
-    return op == CLGAZE_ATTEND && (p->lists >= CLGAZE_LISTS_MASK || (p->lists == CLGAZE_LISTS_BLOCKS && p->validate));
+    return (op == CLGAZE_ATTEND || op == CLGAZE_ATTEND_BWD) &&
+           (p->lists >= CLGAZE_LISTS_MASK || (p->lists == CLGAZE_LISTS_BLOCKS && p->validate));
 }
 
 static clgaze_status copy_problem(const clgaze_context *ctx, const clgaze_problem *p, clgaze_problem *copy)
@@ -107,6 +108,7 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
         return CLGAZE_ERR_NULL;
     NEED(problem && result, CLGAZE_ERR_NULL, "%s is NULL", problem ? "plan" : "problem");
     TRY(clg_problem_check(ctx, op, problem));
+    clg_misses_note(ctx, op, problem);
     plan = clg_alloc(ctx, sizeof *plan);
     NEED(plan, CLGAZE_ERR_NO_MEMORY, "no memory for a plan");
     plan->ctx = ctx;
@@ -150,6 +152,7 @@ PLAN(attend, ATTEND)
 PLAN(prefill, PREFILL)
 PLAN(truth, TRUTH)
 PLAN(distill, DISTILL)
+PLAN(attend_bwd, ATTEND_BWD)
 #undef PLAN
 
 size_t clgaze_plan_workspace(const clgaze_plan *plan)

@@ -23,7 +23,8 @@ enum {
     IN_PREFILL = 1u << CLGAZE_PREFILL,
     IN_TRUTH = 1u << CLGAZE_TRUTH,
     IN_DISTILL = 1u << CLGAZE_DISTILL,
-    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH
+    IN_ATTEND_BWD = 1u << CLGAZE_ATTEND_BWD,
+    IN_ALL_BUT_SELECT = IN_POOL | IN_GATE | IN_SCORE | IN_ATTEND | IN_PREFILL | IN_TRUTH | IN_ATTEND_BWD
 };
 
 static uint64_t times(uint64_t a, int64_t b)
@@ -64,7 +65,10 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
     case CLG_AT_BLOCKS:
         return tensor_bytes(4, batch, hl, rows, clg_list_width(p));
     case CLG_AT_LSE:
+    case CLG_AT_DELTA:
         return tensor_bytes(4, batch, p->q_heads, p->max_q, 1);
+    case CLG_AT_MAP:
+        return tensor_bytes(4, batch, hl, cols, (rows + 31) / 32);
     default:
         return 0;
     }
@@ -77,7 +81,7 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
     const int64_t q_width = clg_pools(p->q_pool) * p->head_dim, k_width = clg_pools(p->k_pool) * p->head_dim;
     const int64_t dg = clg_gate_dim(p), k_matrices = p->gate_double ? p->kv_heads : p->q_heads;
     const unsigned k_in = IN_GATE | IN_PREFILL | IN_DISTILL, q_in = p->gate_double ? k_in : 0;
-    const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND : 0;
+    const unsigned masks = p->lists == CLGAZE_LISTS_MASK ? IN_ATTEND | IN_ATTEND_BWD : 0;
     const struct need needs[] = {
         {"a query tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_q, p->q_heads, p->head_dim)},
         {"a key tensor", IN_ALL_BUT_SELECT, tensor_bytes(element, batch, p->max_k, p->kv_heads, p->head_dim)},
@@ -123,6 +127,10 @@ static bool is_placed(const clgaze_plan *plan, enum clg_place place)
     case CLG_AT_K_GATED:
     case CLG_AT_SCORES:
         return prefill || plan->op == CLGAZE_DISTILL;
+    case CLG_AT_DELTA:
+        return plan->op == CLGAZE_ATTEND_BWD;
+    case CLG_AT_MAP:
+        return plan->op == CLGAZE_ATTEND_BWD && plan->problem.lists != CLGAZE_LISTS_DENSE;
     default:
         return prefill && place < CLG_AT_STAGE;
     }
@@ -249,6 +257,16 @@ out:
     return st;
 }
 
+/* Columns that any row of the slice sees: at least one. */
+static int columns_seen(const struct clg_sizes *n, const clgaze_problem *p)
+{
+    const int end = (n->first + n->count) * p->block_q;
+    const int last = (end < n->sq ? end : n->sq) - 1 + n->sk - n->sq;
+    const int seen = last < 0 ? 1 : last / p->block_k + 1;
+
+    return p->packed || !p->causal || seen > n->cols ? n->cols : seen;
+}
+
 /* Select or distill, and score too where the scores are `ours`: slice by slice of the rows. */
 static clgaze_status run_slices(struct clg_run *run, clgaze_op op, bool ours)
 {
@@ -263,8 +281,9 @@ static clgaze_status run_slices(struct clg_run *run, clgaze_op op, bool ours)
     for (int64_t s = 0; s < slices; s++) {
         n->first = (int)(n->rows * s / slices);
         n->count = (int)(n->rows * (s + 1) / slices) - n->first;
+        n->seen = ours ? columns_seen(n, p) : n->cols;
         if (ours) {
-            const int64_t shape[4] = {n->batch, p->q_heads, n->count, n->cols};
+            const int64_t shape[4] = {n->batch, p->q_heads, n->count, n->seen};
 
             run->t.scores = clg_scratch(run, CLG_AT_SCORES, 0, CLGAZE_F32, 4, shape);
             TRY(run_stage(run, &plan->stage[CLGAZE_SCORE]));
@@ -294,7 +313,7 @@ static clgaze_status enqueue_all(struct clg_run *run, clgaze_op op)
 
     if (plan->seqs.kernel)
         TRY(run_stage(run, &plan->seqs));
-    if (plan->lists.kernel && op == CLGAZE_ATTEND)
+    if (plan->lists.kernel)
         TRY(run_stage(run, &plan->lists));
     if (op == CLGAZE_DISTILL)
         return run_distill(run);
@@ -356,4 +375,5 @@ RUN(attend, ATTEND)
 RUN(prefill, PREFILL)
 RUN(truth, TRUTH)
 RUN(distill, DISTILL)
+RUN(attend_bwd, ATTEND_BWD)
 #undef RUN

@@ -252,7 +252,7 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
          "problem.weight_dtype is %d: weights that learn must be f32 (%d)", (int)p->weight_dtype, (int)CLGAZE_F32);
     if (op == CLGAZE_SELECT || op == CLGAZE_PREFILL)
         TRY(check_select(ctx, p));
-    if (op == CLGAZE_ATTEND || op == CLGAZE_PREFILL)
+    if (op == CLGAZE_ATTEND || op == CLGAZE_PREFILL || op == CLGAZE_ATTEND_BWD)
         CHECK_RANGES(attend_ranges);
     NEED(op < CLGAZE_ATTEND || isfinite(p->scale), CLGAZE_ERR_VALUE, "problem.scale is %g: it must be finite",
          (double)p->scale);

@@ -39,27 +39,54 @@ static const char *vendor_word(const struct clg_device *device)
     return "other";
 }
 
+/* Where a device is in its machine: on the PCI bus, as cl_khr_pci_bus_info or NVIDIA's attributes
+ * say, else its number on its platform. The first number says which of them it is. */
+static void place_of(cl_device_id id, cl_uint at[5])
+{
+    enum { PCI_KHR = 0x410F, BUS_NV = 0x4008, SLOT_NV = 0x4009, DOMAIN_NV = 0x400A };
+    cl_device_id all[64];
+    cl_platform_id platform;
+    cl_uint n = 0;
+
+    memset(at, 0, 5 * sizeof *at);
+    at[0] = 1;
+    if (clGetDeviceInfo(id, PCI_KHR, 4 * sizeof *at, at + 1, NULL) == CL_SUCCESS)
+        return;
+    at[0] = 2;
+    if (clGetDeviceInfo(id, BUS_NV, sizeof *at, at + 1, NULL) == CL_SUCCESS &&
+        clGetDeviceInfo(id, SLOT_NV, sizeof *at, at + 2, NULL) == CL_SUCCESS) {
+        clGetDeviceInfo(id, DOMAIN_NV, sizeof *at, at + 3, NULL);
+        return;
+    }
+    memset(at, 0, 5 * sizeof *at);
+    if (clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL) == CL_SUCCESS &&
+        clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 64, all, &n) == CL_SUCCESS)
+        while (at[1] < n && at[1] < 64 && all[at[1]] != id)
+            at[1]++;
+}
+
+void clg_make_uuid(const struct clg_device *device, const cl_uint place[5], unsigned char id[16])
+{
+    uint64_t hash = clg_hash(CLG_HASH_SEED, device->name, strlen(device->name));
+
+    hash = clg_hash(hash, device->vendor, strlen(device->vendor));
+    hash = clg_hash(hash, place, 5 * sizeof *place);
+    memcpy(id, &hash, 8);
+    hash = clg_hash(hash, device->platform, strlen(device->platform));
+    memcpy(id + 8, &hash, 8);
+}
+
 /* 16 bytes that tell a machine's cards apart: the driver's UUID, else a hash of name and place. */
 static void uuid_of(const struct clg_device *device, char text[33])
 {
     enum { UUID = 0x106A };
     unsigned char id[16];
-    cl_device_id all[64];
-    cl_platform_id platform;
-    cl_uint n = 0, place = 0;
-    uint64_t hash;
 
     if (clGetDeviceInfo(device->id, UUID, sizeof id, id, NULL) != CL_SUCCESS) {
-        if (clGetDeviceInfo(device->id, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL) == CL_SUCCESS &&
-            clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 64, all, &n) == CL_SUCCESS)
-            while (place < n && place < 64 && all[place] != device->id)
-                place++;
-        hash = clg_hash(CLG_HASH_SEED, device->name, strlen(device->name));
-        hash = clg_hash(hash, device->vendor, strlen(device->vendor));
-        hash = clg_hash(hash, &place, sizeof place);
-        memcpy(id, &hash, 8);
-        hash = clg_hash(hash, device->platform, strlen(device->platform));
-        memcpy(id + 8, &hash, 8);
+        cl_uint place[5];
+
+        place_of(device->id, place);
+        clg_make_uuid(device, place, id);
     }
     for (int i = 0; i < 16; i++) {
         text[2 * i] = "0123456789abcdef"[id[i] >> 4];
@@ -210,6 +237,18 @@ static int nearness_of(const struct clg_record *r, const struct clg_signature *h
     return strcmp(r->device.vendor, "generic") == 0 ? 4 : 5;
 }
 
+/* Of two records equally near: a device of this name, then the nearer length, then the later origin. */
+static bool better(const struct clg_record *a, const struct clg_record *b, const struct clg_signature *here,
+                   const char *problem)
+{
+    const int by_name = (strcmp(a->device.name, here->name) == 0) - (strcmp(b->device.name, here->name) == 0);
+    const int by_length = apart(b->problem, problem) - apart(a->problem, problem);
+
+    if (by_name || by_length)
+        return by_name ? by_name > 0 : by_length > 0;
+    return a->origin > b->origin;
+}
+
 bool clg_records_find(struct clg_records *records, const struct clg_device *device, const char *op,
                       const char *problem, int nearness, struct clg_record *found)
 {
@@ -220,10 +259,8 @@ bool clg_records_find(struct clg_records *records, const struct clg_device *devi
     for (size_t i = 0; i < records->n; i++) {
         const struct clg_record *r = &records->at[i];
 
-        if (strcmp(r->kernel->op, op) != 0 || nearness_of(r, &here, problem) != nearness)
-            continue;
-        if (!best || apart(r->problem, problem) < apart(best->problem, problem) ||
-            (apart(r->problem, problem) == apart(best->problem, problem) && r->origin > best->origin))
+        if (strcmp(r->kernel->op, op) == 0 && nearness_of(r, &here, problem) == nearness &&
+            (!best || better(r, best, &here, problem)))
             best = r;
     }
     if (best)
@@ -281,12 +318,18 @@ static void print_time(double us, struct clg_text *text)
 static void print_record(const struct clg_record *r, struct clg_text *text)
 {
     const struct clg_param *space = r->kernel->space;
+    char note[sizeof r->note];
 
     clg_put(text, "%s %s \"%s\" %08llx", r->kernel->op, r->kernel->name, r->problem,
             (unsigned long long)(clg_space_id(r->kernel) & 0xffffffffu));
-    print_time(r->us, text);
-    print_time(r->default_us, text);
-    clg_put(text, " %s", r->finished ? "done" : "part");
+    if (r->untried) {
+        clg_put(text, " - -");
+    } else {
+        print_time(r->us, text);
+        print_time(r->default_us, text);
+    }
+    clean(r->note, false, note, sizeof note);
+    clg_put(text, note[0] ? " %s \"%s\"" : " %s", r->untried ? "untried" : r->finished ? "done" : "part", note);
     for (int i = 0; space && space[i].name; i++)
         clg_put(text, " %s=%d", space[i].name, r->values[i]);
     clg_put(text, "\n");

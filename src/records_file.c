@@ -1,18 +1,13 @@
 /*
  * records_file.c: tuned records in a file that several processes may write.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "files.h"
 #include "records.h"
 
-enum { MAX_FILE = 4 << 20, LOCK_TRIES = 100 }; /* of 50 ms each */
+enum { MAX_FILE = 4 << 20 };
 
 clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
                                enum clg_origin origin, bool *missing)
@@ -43,26 +38,6 @@ out:
     return st;
 }
 
-/* Lock the file's twin; -1: another process holds it for too long, or it cannot be made. */
-static int lock(const char *file)
-{
-    const struct timespec pause = {0, 50 * 1000 * 1000};
-    char path[CLG_MAX_PATH];
-    const int n = snprintf(path, sizeof path, "%s.lock", file);
-    const int fd = n > 0 && n < (int)sizeof path ? open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
-
-    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            return fd;
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            break;
-        nanosleep(&pause, NULL);
-    }
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 /* The text of all records of an origin >= from; NULL: no memory. */
 static char *text_of(const clgaze_context *ctx, struct clg_records *records, enum clg_origin from, size_t *size)
 {
@@ -84,7 +59,7 @@ clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records,
 {
     clgaze_status st = CLGAZE_OK;
     struct clg_records *all = clg_records_new(ctx);
-    const int held = lock(file);
+    const int held = clg_file_lock(file);
     char *text = NULL;
     struct clg_ear ear;
     bool missing;

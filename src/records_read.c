@@ -25,7 +25,7 @@ static bool word(struct reader *r, char *to, size_t size)
     const size_t n = quoted ? strcspn(r->at + 1, "\"") : strcspn(r->at, " ");
     const char *from = quoted ? r->at + 1 : r->at;
 
-    if ((n == 0 && !quoted) || n >= size || (quoted && from[n] != '"'))
+    if (n >= size || (quoted ? from[n] != '"' : n == 0 || memchr(from, '"', n) != NULL))
         return false;
     memcpy(to, from, n);
     to[n] = '\0';
@@ -119,22 +119,39 @@ static const char *read_kernel(struct reader *r, const char *op, struct clg_reco
     return NULL;
 }
 
+/* "3440.0 5120.0 done" or "- - untried". */
+static const char *read_times(struct reader *r, struct clg_record *record)
+{
+    char state[8];
+
+    r->at += strspn(r->at, " ");
+    record->untried = strncmp(r->at, "- - ", 4) == 0;
+    if (record->untried)
+        r->at += 4;
+    else if (!number(r, &record->us) || !number(r, &record->default_us))
+        return "its times must be numbers above 0";
+    if (!word(r, state, sizeof state) || (strcmp(state, "untried") == 0) != record->untried ||
+        (!record->untried && strcmp(state, "done") != 0 && strcmp(state, "part") != 0))
+        return "after the times it must say done or part";
+    record->finished = strcmp(state, "done") == 0;
+    return NULL;
+}
+
 static const char *read_record(struct reader *r, const char *op, struct clg_record *record)
 {
     const char *why = read_kernel(r, op, record);
     struct clg_ear ear;
-    char state[8];
     int given = 0, wanted = 0;
 
     if (why)
         return why;
     if (!r->known)
         return "no device line stands before it";
-    if (!number(r, &record->us) || !number(r, &record->default_us))
-        return "its times must be numbers above 0";
-    if (!word(r, state, sizeof state) || (strcmp(state, "done") != 0 && strcmp(state, "part") != 0))
-        return "after the times it must say done or part";
-    record->finished = strcmp(state, "done") == 0;
+    why = read_times(r, record);
+    if (why)
+        return why;
+    if (r->at[strspn(r->at, " ")] == '"' && !word(r, record->note, sizeof record->note))
+        return "the note after done or part is too long, or its quotes do not close";
     for (const char *c = r->at; *c; c++)
         given += *c == '=';
     while (record->kernel->space && record->kernel->space[wanted].name)
@@ -158,6 +175,8 @@ static clgaze_status take(struct reader *r, struct clg_records *records, enum cl
 
     memset(&record, 0, sizeof record);
     record.origin = origin;
+    record.source = records->source;
+    record.line = r->number + 1;
     r->at = r->line;
     if (r->line[0] == '#' || !*(r->line + strspn(r->line, " ")))
         return CLGAZE_OK;

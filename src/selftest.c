@@ -193,7 +193,8 @@ static clgaze_status compare(struct trial *t)
     static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {[CLGAZE_POOL] = clg_ref_pool,
                                                                             [CLGAZE_GATE] = clg_ref_gate,
                                                                             [CLGAZE_SCORE] = clg_ref_score,
-                                                                            [CLGAZE_TRUTH] = clg_ref_truth};
+                                                                            [CLGAZE_TRUTH] = clg_ref_truth,
+                                                                            [CLGAZE_ATTEND_BWD] = clg_ref_attend_bwd};
     struct clg_ref r = clg_trial_ref(t);
     clgaze_status st = CLGAZE_OK;
 

@@ -101,28 +101,39 @@ out:
     return st;
 }
 
+/* Build what must be proved before use; the self-test of a .prove strategy is part of that. */
+static clgaze_status build_proved(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
+{
+    const clgaze_status st = clg_stage_build(ctx, p, stage);
+
+    return st == CLGAZE_OK && !stage->kernel->prove ? clg_selftest(ctx, p, stage) : st;
+}
+
 clgaze_status clg_stage_open(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p, struct clg_stage *stage)
 {
     clgaze_status st = CLGAZE_OK;
 
     for (;;) {
-        const struct clg_kernel *after = stage->kernel;
+        const struct clg_kernel *after = stage->untried ? NULL : stage->kernel;
+        struct clgaze_context tried = *ctx;
         struct clg_ear ear;
 
-        if (!stage->kernel->prove)
+        if (!stage->kernel->prove && !stage->untried)
             return clg_stage_build(ctx, p, stage);
         clg_ear_open(&ear, ctx);
-        st = clg_stage_build(&ear.ctx, p, stage);
+        st = build_proved(&ear.ctx, p, stage);
         if (st == CLGAZE_OK)
             return st;
         NEED(st != CLGAZE_ERR_NO_MEMORY, st, "%s", ear.reason);
         NEED(!p->kernel || clg_kernel_in(ctx->kernels, p->kernel) != stage->kernel, CLGAZE_ERR_UNSUPPORTED,
              "problem.kernel \"%s\" cannot serve here: %s", p->kernel, ear.reason);
-        clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s", stage->kernel->op, stage->kernel->name,
-                ear.reason);
+        clg_log(ctx, CLGAZE_LOG_WARN, st, "%s: %s was passed over: %s%s", stage->kernel->op,
+                stage->untried ? stage->name : stage->kernel->name,
+                stage->untried ? "it was untried, and did not pass its self-test: " : "", ear.reason);
         clg_stage_free(ctx, stage);
         memset(stage, 0, sizeof *stage);
-        TRY(clg_choose(ctx, op, p, after, stage));
+        tried.tried_only = true;
+        TRY(clg_choose(&tried, op, p, after, stage));
     }
 out:
     return st;

@@ -42,7 +42,11 @@ struct clg_ref clg_trial_ref(const struct trial *t)
                         .indices = d[INDICES],
                         .out = d[OUT],
                         .lse = d[LSE],
-                        .truth = d[TRUTH]};
+                        .truth = d[TRUTH],
+                        .dout = d[DOUT],
+                        .dq = d[DQ],
+                        .dk = d[DK],
+                        .dv = d[DV]};
 
     return r;
 }
@@ -320,7 +324,8 @@ static clgaze_status copy_stage(struct trial *t, const struct clg_stage *stage)
     t->twin.locked = false;
     NEED(pthread_mutex_init(&t->twin.lock, NULL) == 0, CLGAZE_ERR_NO_MEMORY, "no memory for a lock");
     t->twin.locked = true;
-    if (stage->constants)
+    t->twin.workspace = 0;
+    if (stage->kernel->prepare)
         TRY(stage->kernel->prepare(t->ctx, p, &t->twin));
 out:
     return st;

@@ -21,6 +21,8 @@ void clg_trial_floats(struct trial *t, int f, size_t n)
             x[i] = ldexpf(1.0f, -(int)(i % 12));
         else if (f == SCORES)
             x[i] = (float)next(t, 20) * 0x1p-18f; /* no two alike, no mass close to a bound */
+        else if (f == LSE)
+            x[i] = 6.0f + (float)next(t, 7) * 0x1p-5f; /* of no sum, but that is nothing to attend_bwd */
         else
             x[i] = (float)(next(t, 7) - 64) * (clg_fields[f].type == T_WEIGHT ? 0x1p-8f : 0x1p-5f);
 }

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "records.h"
 #include "tune_subject.h"
@@ -50,6 +51,16 @@ out:
 
 /* ---- one problem -------------------------------------------------------------------- */
 
+static void today(char *text, size_t size)
+{
+    const time_t now = time(NULL);
+    struct tm day;
+
+    text[0] = '\0';
+    if (gmtime_r(&now, &day))
+        strftime(text, size, "%Y-%m-%d", &day);
+}
+
 static clgaze_status keep(struct subject *s, const struct clg_search *found)
 {
     const struct candidate *best = &s->at[found->best];
@@ -66,6 +77,7 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     record.us = found->best_time;
     record.default_us = found->first_time;
     record.finished = found->finished;
+    today(record.note, sizeof record.note);
     record.origin = CLG_FROM_TUNER;
     snprintf(result.problem, sizeof result.problem, "%s", s->name);
     clg_candidate_name(&s->at[0], result.before);
@@ -76,12 +88,15 @@ static clgaze_status keep(struct subject *s, const struct clg_search *found)
     result.tried = found->tried;
     result.refused = found->refused;
     result.finished = found->finished;
-    TRY(clg_records_put(s->ctx, s->ctx->records, &record));
+    if (found->finished || found->tried > 1) /* else nothing was compared: there is nothing to remember */
+        TRY(clg_records_put(s->ctx, s->ctx->records, &record));
     if (s->options->found)
         s->options->found(s->options->user, &result);
 out:
     return st;
 }
+
+#define STOPPED "tuning was stopped by the caller; what was found is kept"
 
 static clgaze_status search_best(struct subject *s, double deadline)
 {
@@ -95,7 +110,7 @@ static clgaze_status search_best(struct subject *s, double deadline)
     NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
          s->ear.reason);
     TRY(keep(s, &search));
-    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, "tuning was stopped by the caller; what was found is kept");
+    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, STOPPED);
 out:
     clg_release(ctx, seen);
     return st;
@@ -114,16 +129,13 @@ struct session {
     size_t total, done;
 };
 
-/* Is what an earlier run found enough? */
-static bool is_known(const struct session *all, clgaze_op op, const char *name)
+bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_op op, const char *name)
 {
-    const clgaze_context *ctx = all->ctx;
     struct clg_record known;
 
     return clg_records_find(ctx->records, &ctx->device, clg_op_name(op), strchr(name, ' ') + 1, 0, &known) &&
-           known.origin != CLG_FROM_LIBRARY &&
-           (all->options->again == CLGAZE_TUNE_NEW ||
-            (all->options->again == CLGAZE_TUNE_UNFINISHED && known.finished));
+           known.origin != CLG_FROM_LIBRARY && !known.untried &&
+           (again == CLGAZE_TUNE_NEW || (again == CLGAZE_TUNE_UNFINISHED && known.finished));
 }
 
 static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_problem *problem)
@@ -147,9 +159,12 @@ static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_pr
                                         .seconds = now - all->start,
                                         .budget = all->options->budget};
     TRY(clgaze_tuning_problem(ctx, op, problem, s.name, sizeof s.name));
-    if (now + 2 * all->opening > end || is_known(all, op, s.name))
+    if (now + 2 * all->opening > end || clg_tune_known(ctx, all->options->again, op, s.name))
         goto out;
+    NEED(!s.options->progress || !s.options->progress(s.options->user, &s.progress), CLGAZE_ERR_CANCELLED, STOPPED);
     TRY(clg_subject_open(&s));
+    if (s.n == 0)
+        goto out;
     all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;
     share = (end - now) / (double)(all->total - all->done);
     share = share < LEAST_SHARE * all->opening ? LEAST_SHARE * all->opening : share;

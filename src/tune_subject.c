@@ -14,7 +14,7 @@ double clg_seconds(void)
 {
     struct timespec t;
 
-    timespec_get(&t, TIME_UTC);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -25,24 +25,18 @@ static const char *misfit(const struct subject *s, const struct clg_kernel *kern
     return kernel->fits ? kernel->fits(&s->ctx->device, &s->problem, values) : NULL;
 }
 
-/* Every configuration of every strategy that fits; first what plans use now. */
+/* Every configuration of every strategy that fits. */
 static clgaze_status list_candidates(struct subject *s)
 {
     clgaze_context *ctx = s->ctx;
-    struct clg_stage now;
     clgaze_status st = CLGAZE_OK;
-    int room = 1;
+    int room = 0;
 
-    memset(&now, 0, sizeof now);
-    TRY(clg_choose(&s->ear.ctx, s->op, &s->problem, NULL, &now));
     for (int i = 0; ctx->kernels[i]; i++)
         if (strcmp(ctx->kernels[i]->op, clg_op_name(s->op)) == 0)
             room += clg_space_size(ctx->kernels[i]);
     s->at = clg_alloc(ctx, (size_t)room * sizeof *s->at);
     NEED(s->at, CLGAZE_ERR_NO_MEMORY, "no memory for %d candidates", room);
-    s->at[0].kernel = now.kernel;
-    memcpy(s->at[0].values, now.values, sizeof now.values);
-    s->n = 1;
     for (int i = 0; ctx->kernels[i]; i++) {
         const struct clg_kernel *kernel = ctx->kernels[i];
 
@@ -52,13 +46,77 @@ static clgaze_status list_candidates(struct subject *s)
             memset(next->values, 0, sizeof next->values);
             clg_space_get(kernel, c, next->values);
             next->kernel = kernel;
-            if (!misfit(s, kernel, next->values) &&
-                (kernel != now.kernel || clg_space_distance(kernel, now.values, next->values) > 0))
-                s->n++;
+            s->n += !misfit(s, kernel, next->values);
         }
     }
 out:
-    clg_stage_free(ctx, &now);
+    return st;
+}
+
+static void swap_first(struct subject *s, int i)
+{
+    const struct candidate first = s->at[0];
+
+    s->at[0] = s->at[i];
+    s->at[i] = first;
+}
+
+/* Make what a stage uses candidate 0. */
+static void put_first(struct subject *s, const struct clg_stage *stage)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->at[i].kernel == stage->kernel &&
+            clg_space_distance(stage->kernel, s->at[i].values, stage->values) == 0) {
+            swap_first(s, i);
+            return;
+        }
+}
+
+/* Another strategy is far, its default configuration the nearest of it. */
+static int distance(void *user, int a, int b)
+{
+    const struct subject *s = user;
+    const struct candidate *from = &s->at[a], *to = &s->at[b];
+    int start[CLG_MAX_PARAMS] = {0};
+
+    if (from->kernel == to->kernel)
+        return clg_space_distance(from->kernel, from->values, to->values);
+    clg_space_default(to->kernel, start);
+    return 2 + 4 * clg_space_distance(to->kernel, start, to->values);
+}
+
+static bool refused(struct subject *s, int i)
+{
+    clg_candidate_name(&s->at[i], s->what);
+    return clg_journal_refuses(s->journal, s->name, s->what);
+}
+
+/* Candidate 0 is what plans use now, or the nearest to it that has not ended the process;
+ * s->n is 0 if there is none.  `forced`: it is not what plans use. */
+static clgaze_status choose_first(struct subject *s, bool *forced)
+{
+    struct clg_stage now;
+    clgaze_status st;
+    int best = -1;
+
+    memset(&now, 0, sizeof now);
+    st = clg_choose(&s->ear.ctx, s->op, &s->problem, NULL, &now);
+    if (st == CLGAZE_OK)
+        put_first(s, &now);
+    clg_stage_free(s->ctx, &now);
+    *forced = st == CLGAZE_OK && refused(s, 0);
+    if (!*forced)
+        return st;
+    clg_log(s->ctx, CLGAZE_LOG_WARN, CLGAZE_OK,
+            "%s: %s, which plans use now, is skipped, because the process ended while it ran before", s->name,
+            s->what);
+    for (int i = 1; i < s->n; i++)
+        if (!refused(s, i) && (best < 0 || distance(s, 0, i) < distance(s, 0, best)))
+            best = i;
+    if (best > 0)
+        swap_first(s, best);
+    else
+        s->n = 0;
     return st;
 }
 
@@ -122,9 +180,8 @@ static bool open_candidate(void *user, int i)
     double us;
     bool good;
 
-    clg_candidate_name(c, s->what);
     s->progress.candidates_done++;
-    if (clg_journal_refuses(s->journal, s->name, s->what)) {
+    if (refused(s, i)) {
         clg_log(s->ctx, CLGAZE_LOG_WARN, CLGAZE_OK,
                 "%s: %s is skipped, because the process ended while it ran before", s->name, s->what);
         return false;
@@ -133,7 +190,8 @@ static bool open_candidate(void *user, int i)
     p.kernel = s->what;
     good = clgaze_plan_create(&s->ear.ctx, s->op, &p, &c->plan) == CLGAZE_OK &&
            clg_selftest(&s->ear.ctx, &s->problem, &c->plan->stage[s->op]) == CLGAZE_OK &&
-           make_room(s, c->plan) == CLGAZE_OK && run(s, c, 1) > 0 && clg_tune_data_agrees(&s->data, s->queue);
+           make_room(s, c->plan) == CLGAZE_OK && clg_tune_data_spoil(&s->data, s->queue) && run(s, c, 1) > 0 &&
+           clg_tune_data_agrees(&s->data, s->queue);
     us = good ? run(s, c, 1) : -1; /* the first was to warm up */
     clg_journal_end(s->journal);
     if (!(us > 0)) {
@@ -154,19 +212,6 @@ static double measure(void *user, int i)
     return run(s, &s->at[i], s->at[i].repeats);
 }
 
-/* Another strategy is far, its default configuration the nearest of it. */
-static int distance(void *user, int a, int b)
-{
-    const struct subject *s = user;
-    const struct candidate *from = &s->at[a], *to = &s->at[b];
-    int start[CLG_MAX_PARAMS] = {0};
-
-    if (from->kernel == to->kernel)
-        return clg_space_distance(from->kernel, from->values, to->values);
-    clg_space_default(to->kernel, start);
-    return 2 + 4 * clg_space_distance(to->kernel, start, to->values);
-}
-
 static double clock_of(void *user)
 {
     (void)user;
@@ -184,15 +229,20 @@ static bool stop(void *user)
 
 /* ---- opening and closing ---------------------------------------------------- */
 
-/* As many of the last query tokens as make a launch of some milliseconds, and no more. */
-static clgaze_status open_data(struct subject *s)
+/* Plan candidate 0; make as many of the last query tokens as take it some milliseconds, and no more. */
+static clgaze_status open_data(struct subject *s, bool forced)
 {
     clgaze_context *ctx = &s->ear.ctx;
+    clgaze_problem p = s->problem;
     int sq = s->problem.block_q * 4;
     clgaze_status st = CLGAZE_OK;
     clgaze_plan *plan = NULL;
 
-    TRY(clgaze_plan_create(ctx, s->op, &s->problem, &plan));
+    clg_candidate_name(&s->at[0], s->what);
+    clg_journal_begin(s->journal, s->name, s->what);
+    p.kernel = forced ? s->what : NULL;
+    TRY(clgaze_plan_create(ctx, s->op, &p, &plan));
+    put_first(s, &plan->stage[s->op]); /* a strategy that fails its proof has given way to the next */
     TRY(make_room(s, plan));
     for (;;) {
         struct candidate c = {.plan = plan};
@@ -209,6 +259,7 @@ static clgaze_status open_data(struct subject *s)
         sq *= 4;
     }
 out:
+    clg_journal_end(s->journal);
     clgaze_plan_free(plan);
     return st;
 }
@@ -218,14 +269,18 @@ clgaze_status clg_subject_open(struct subject *s)
     clgaze_context *ctx = s->ctx;
     clgaze_status st = CLGAZE_OK;
     cl_int err = CL_SUCCESS;
+    bool forced;
 
     clg_ear_open(&s->ear, ctx);
+    s->ear.ctx.misses = NULL; /* plans made here are none of the caller's */
     s->data.ctx = ctx;
     s->queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateCommandQueue answered %d", (int)err);
-    st = open_data(s);
-    NEED(st == CLGAZE_OK, st, "%s: %s", s->name, s->ear.reason);
     TRY(list_candidates(s));
+    st = choose_first(s, &forced);
+    if (st == CLGAZE_OK && s->n)
+        st = open_data(s, forced);
+    NEED(st == CLGAZE_OK, st, "%s: %s", s->name, s->ear.reason);
     s->progress.candidates = (size_t)s->n;
 out:
     return st;

@@ -34,8 +34,8 @@ struct subject {
     double start; /* of clgaze_tune() */
 };
 
-double clg_seconds(void);
-/* Make data and list the candidates of s->problem. */
+double clg_seconds(void); /* of a clock that nobody sets */
+/* Make data and list the candidates of s->problem; s->n is 0 if all have ended the process before. */
 clgaze_status clg_subject_open(struct subject *s);
 void clg_subject_close(struct subject *s);
 /* The calls by which search.c tries them; `user` is the subject. */

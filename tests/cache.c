@@ -56,7 +56,7 @@ const char *under(const char *name)
     return path;
 }
 
-static void remove_tree(const char *path)
+void remove_tree(const char *path)
 {
     struct stat s;
 

@@ -27,6 +27,7 @@ int remove_base(void **state);
 #define CACHE_TEST(name) cmocka_unit_test_setup_teardown(name, make_base, remove_base)
 const char *under(const char *name); /* a name in `base`; good for the next seven calls */
 
+void remove_tree(const char *path);
 /* Entries of a folder; `path`: that of the last. */
 int entries(const char *folder, char path[CACHE_PATH]);
 struct bytes {

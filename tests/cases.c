@@ -82,6 +82,10 @@ struct clg_ref as_ref(const struct test_case *c, void *const r[ARRAYS])
         .out = r[A_OUT],
         .lse = r[A_LSE],
         .truth = r[A_TRUTH],
+        .dout = d[A_DOUT],
+        .dq = r[A_DQ],
+        .dk = r[A_DK],
+        .dv = r[A_DV],
     };
 
     return t;
@@ -112,6 +116,8 @@ static uint32_t inputs(const struct test_case *c, clgaze_op op)
         return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V);
     case CLGAZE_DISTILL:
         return cu | gate | lengths | BIT(A_Q_POOLED) | BIT(A_K_POOLED) | BIT(A_TRUTH);
+    case CLGAZE_ATTEND_BWD:
+        return cu | BIT(A_Q) | BIT(A_K) | BIT(A_V) | lists[p->lists] | BIT(A_OUT) | BIT(A_LSE) | BIT(A_DOUT);
     default:
         return cu | gate | tokens | BIT(A_Q) | BIT(A_K) | BIT(A_V);
     }
@@ -126,7 +132,8 @@ static uint32_t outputs(const struct test_case *c, clgaze_op op)
                                     BIT(A_OUT),
                                     0,
                                     BIT(A_TRUTH) | BIT(A_OUT) | BIT(A_LSE),
-                                    BIT(A_DW_K) | BIT(A_LOSS)};
+                                    BIT(A_DW_K) | BIT(A_LOSS),
+                                    BIT(A_DQ) | BIT(A_DK) | BIT(A_DV)};
     uint32_t lse = c->p.lse ? BIT(A_LSE) : 0;
 
     if (op == CLGAZE_PREFILL)
@@ -399,6 +406,17 @@ static void fill(struct test_case *c, clgaze_op op)
         fill_lists(c);
 }
 
+/* out, rounded, and lse of the inputs as they are now. */
+static void fill_attended(struct test_case *c)
+{
+    struct clg_ref t = as_ref(c, c->data);
+    float *out = c->data[A_OUT];
+
+    clg_ref_attend(&c->p, &t);
+    for (size_t i = 0; i < array_count(c, A_OUT); i++)
+        out[i] = rounded(out[i], c->p.dtype);
+}
+
 void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const struct shape *n, tweak_fn tweak,
                uint64_t salt)
 {
@@ -427,6 +445,8 @@ void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const
     fill(c, op);
     if (tweak)
         tweak(c);
+    if (op == CLGAZE_ATTEND_BWD)
+        fill_attended(c);
     for (int id = 0; id < ARRAYS; id++)
         if (outputs(c, op) & BIT(id)) {
             c->data[id] = fresh(c, (enum array)id);
@@ -466,7 +486,8 @@ static void want_distill(struct test_case *c, const clgaze_problem *p, const str
 void case_want(struct test_case *c, clgaze_op op)
 {
     static void (*const ref[])(const clgaze_problem *, struct clg_ref *) = {
-        clg_ref_pool, clg_ref_gate, clg_ref_score, clg_ref_select, clg_ref_attend, NULL, clg_ref_truth};
+        clg_ref_pool, clg_ref_gate,  clg_ref_score, clg_ref_select,    clg_ref_attend,
+        NULL,         clg_ref_truth, NULL,          clg_ref_attend_bwd};
     clgaze_problem p = c->p;
     void *arrays[ARRAYS];
     struct clg_ref t;

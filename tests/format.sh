@@ -13,5 +13,5 @@ if [ "$version" != 14 ]; then
     echo "SKIPPED: clang-format is version $version, the style is that of 14"
     exit 77
 fi
-find include src cl ref tests tools bench examples -name '*.[ch]' -o -name '*.cl' -o -name '*.cpp' | LC_ALL=C sort |
+find include src cl ref tests tools tuning bench examples -name '*.[ch]' -o -name '*.cl' -o -name '*.cpp' | LC_ALL=C sort |
     xargs clang-format --dry-run -Werror

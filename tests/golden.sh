@@ -15,7 +15,6 @@ if [ "$folder" = CLGAZE_GOLDEN_DIR ]; then
     fi
     for file in "$folder"/*.safetensors; do
         case ${file##*/} in
-        attend_bwd*) ;;
         pool* | gate* | score* | select* | attend* | prefill* | truth*) set -- "$@" "$file" ;;
         esac
     done

@@ -184,7 +184,6 @@ struct refusal {
 static const struct refusal usage[] = {
     {"", 2, "operation"},
     {"frobnicate", 2, "frobnicate|prefill"},
-    {"attend_bwd --in x --out y", 2, "attend_bwd|not in this version"},
     {"decode", 2, "decode|not in this version"},
     {"attend --out %To.safetensors", 2, "--in"},
     {"attend --in %Gattend_tiny_block.safetensors", 2, "--out"},
@@ -222,6 +221,8 @@ static const struct refusal usage[] = {
     {"check", 2, "file"},
     {"check --in x y", 2, "--in"},
     {"devices x", 2, "devices"},
+    {"selftest x", 2, "selftest takes no file"},
+    {"selftest --kernel attend", 2, "selftest takes no file and no kernel"},
     {"check %Tnone.safetensors", 2, "none.safetensors|cannot be read"},
     {"attend --in %Tnone.safetensors --out %To.safetensors", 2, "none.safetensors|cannot be read"},
     {"attend --in %T --out %To.safetensors", 2, "not a regular file"},
@@ -261,11 +262,11 @@ static void test_library_refuses(void **state)
 
 static void test_no_platform(void **state)
 {
-    static const char *const commands[] = {"devices", "check %Gselect_budget.safetensors", SELECT};
+    static const char *const commands[] = {"devices", "check %Gselect_budget.safetensors", SELECT, "selftest"};
     char before[1024];
     (void)state;
     snprintf(before, sizeof before, "unset OCL_ICD_FILENAMES; OCL_ICD_VENDORS='%s'", folder);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         run(before, commands[i]);
         assert_int_equal(answer.code, 3);
         assert_says(commands[i], answer.err, "pocl-opencl-icd");
@@ -342,11 +343,14 @@ static const struct change wrong[] = {
     {"attend_tiny_block", {"blocks", .data = NULL}, {NULL, NULL}, 2, "tensor blocks|missing|counts"},
     {"attend_tiny_block", {"counts", .data = NULL}, {NULL, NULL}, 2, "tensor counts|missing|blocks"},
     {"attend_tiny_block", {"mask", ST_U8, 4, {1, 2, 13, 7}, .data = zeros}, {NULL, NULL}, 2, "counts|mask|one form"},
+    {"attend_tiny_block", {.name = NULL}, {"op", "attend_bwd"}, 2, "tensor dout|missing|attend_bwd"},
+    {"attend_bwd_cross", {"dout", ST_F32, 4, {1, 20, 2, 8}, .data = zeros}, {NULL, NULL}, 2, "dout|20|21"},
+    {"attend_bwd_cross", {"dout", ST_F16, 4, {1, 21, 2, 8}, .data = zeros}, {NULL, NULL}, 2, "tensor dout|F16|F32"},
     {"attend_tiny_block", {"v", .data = NULL}, {NULL, NULL}, 2, "tensor v|missing"},
     {"attend_tiny_block", {.name = NULL}, {"block_q", "300"}, 2, "block_q|__metadata__|300|4 to 256"},
     {"attend_tiny_block", {.name = NULL}, {"causal", "true"}, 2, "causal|true"},
     {"attend_tiny_block", {.name = NULL}, {"op", NULL}, 2, "op|__metadata__|missing"},
-    {"attend_tiny_block", {.name = NULL}, {"op", "attend_bwd"}, 2, "attend_bwd|not in this version"},
+    {"attend_tiny_block", {.name = NULL}, {"op", "decode"}, 2, "decode|not in this version"},
     {"attend_tiny_block", {.name = NULL}, {"op", "guess"}, 2, "guess"},
     {"select_topk_4", {.name = NULL}, {"value", NULL}, 2, "--value|missing"},
     {"select_topk_4", {"scores", ST_F32, 3, {3, 37, 37}, .data = zeros}, {NULL, NULL}, 2, "tensor scores|[3,37,37]"},

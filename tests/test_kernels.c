@@ -6,7 +6,7 @@
 
 #include "harness.h"
 
-static const char *const ops[] = {"pool", "gate", "score", "select", "attend", "truth", "distill"};
+static const char *const ops[] = {"pool", "gate", "score", "select", "attend", "truth", "distill", "attend_bwd"};
 
 static int place_of(const char *op)
 {

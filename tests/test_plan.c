@@ -253,7 +253,7 @@ static void forced_by_name(void **state)
     (void)state;
     p.kernel = "attend BM=16 BN=32";
     assert_ok(clgaze_attend_plan(test_context(), &p, &plan));
-    assert_string_equal(clgaze_plan_kernel(plan, CLGAZE_ATTEND), "attend WG=64 BM=16 BN=32");
+    assert_string_equal(clgaze_plan_kernel(plan, CLGAZE_ATTEND), "attend WG=128 BM=16 BN=32");
     assert_non_null(strstr(clgaze_plan_reason(plan, CLGAZE_ATTEND), "forced"));
     clgaze_plan_free(plan);
 }

@@ -145,6 +145,87 @@ static void random_text(void **state)
     clgaze_context_free(ctx);
 }
 
+/* A note is kept as it was, and a line that ends in the middle of one is no record. */
+static void notes(void **state)
+{
+    static const char *const bad[] = {"\"2026", "2026-11-25", "\"1234567890123456789012345678901234567890123456789\"",
+                                      "\"2026\" \"twice\""};
+    clgaze_context *ctx = tuned_in("");
+    struct clg_record r = tuned_record(ctx, "f16 d64 n8k", 3);
+    char *text, *broken, *at;
+
+    (void)state;
+    memcpy(r.note, "2026-11-25 \"\n", 14);
+    tuned_put(ctx, r);
+    text = tuned_text(ctx->records);
+    at = strstr(text, " \"2026-11-25 __\" ");
+    assert_non_null(at);
+    assert_ok(clgaze_tuning_clear(ctx));
+    ctx->records->source = "here";
+    assert_ok(clg_records_parse(ctx, ctx->records, text, strlen(text), CLG_FROM_FILE));
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 0, &r));
+    assert_string_equal(r.note, "2026-11-25 __");
+    assert_int_equal(r.line, 3);
+    assert_string_equal(r.source, "here");
+    broken = malloc(strlen(text) + 80);
+    assert_non_null(broken);
+    for (size_t i = 0; i < CLG_COUNT(bad); i++) {
+        snprintf(broken, strlen(text) + 80, "%.*s %s%s", (int)(at - text), text, bad[i], at + 16);
+        assert_ok(clgaze_tuning_clear(ctx));
+        assert_ok(clg_records_parse(ctx, ctx->records, broken, strlen(broken), CLG_FROM_FILE));
+        assert_true(tuned_time(ctx, "f16 d64 n8k") == 0);
+    }
+    free(broken);
+    free(text);
+    clgaze_context_free(ctx);
+}
+
+/* Of two cards of the vendor the one of this name, though its length is further and it came earlier. */
+static void the_same_name_first(void **state)
+{
+    clgaze_context *ctx = tuned_in("");
+    struct clg_record same = tuned_record(ctx, "f16 d64 n64k", 5), other = tuned_record(ctx, "f16 d64 n8k", 6), r;
+
+    (void)state;
+    memset(same.device.uuid, 'a', sizeof same.device.uuid - 1);
+    memset(other.device.uuid, 'b', sizeof other.device.uuid - 1);
+    snprintf(other.device.name, sizeof other.device.name, "Another card");
+    same.origin = CLG_FROM_LIBRARY;
+    tuned_put(ctx, other);
+    tuned_put(ctx, same);
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 3, &r));
+    assert_true(r.us == 5);
+    same.origin = CLG_FROM_TUNER; /* of one name the nearer length */
+    same.us = 7;
+    snprintf(same.problem, sizeof same.problem, "f16 d64 n16k");
+    tuned_put(ctx, same);
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 3, &r));
+    assert_true(r.us == 7);
+    clgaze_context_free(ctx);
+}
+
+/* Without a UUID of the driver's: one card in two places is two, two names in one place, too. */
+static void uuids_of_ours(void **state)
+{
+    struct clg_device device = test_context()->device;
+    cl_uint place[5] = {1, 0, 65, 0, 0};
+    unsigned char first[16], second[16];
+
+    (void)state;
+    clg_make_uuid(&device, place, first);
+    clg_make_uuid(&device, place, second);
+    assert_memory_equal(first, second, 16);
+    for (int i = 0; i < 5; i++) {
+        place[i]++;
+        clg_make_uuid(&device, place, second);
+        assert_memory_not_equal(first, second, 16);
+        place[i]--;
+    }
+    device.name[0]++;
+    clg_make_uuid(&device, place, second);
+    assert_memory_not_equal(first, second, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +233,9 @@ int main(void)
         cmocka_unit_test(devices_of_one_name),
         cmocka_unit_test(decimal_comma),
         cmocka_unit_test(random_text),
+        cmocka_unit_test(notes),
+        cmocka_unit_test(the_same_name_first),
+        cmocka_unit_test(uuids_of_ours),
     };
 
     return TEST_MAIN(tests);

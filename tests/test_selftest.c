@@ -98,6 +98,7 @@ static void test_plain(void **state)
     p.max_q = p.max_k = 1; /* what a plan may be called with does not bound its test */
     p.max_batch = 1;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_TRUTH, CLGAZE_ATTEND_BWD);
 }
 
 static void test_narrow_packed(void **state)
@@ -115,6 +116,7 @@ static void test_narrow_packed(void **state)
     pass(&p, CLGAZE_DISTILL, CLGAZE_DISTILL);
     p.weight_dtype = CLGAZE_F16;
     pass(&p, CLGAZE_POOL, CLGAZE_ATTEND);
+    pass(&p, CLGAZE_TRUTH, CLGAZE_ATTEND_BWD);
 }
 
 static void test_wide(void **state)
@@ -307,10 +309,10 @@ static void test_no_way_out(void **state)
     assert_null(plan);
     assert_says("the log", heard.error, "no kernel of operation attend");
     for (int i = 0; i < 2; i++) {
-        p.kernel = i ? "worse" : "bad WG=64";
+        p.kernel = i ? "worse" : "bad WG=128";
         assert_int_equal(clgaze_plan_create(ctx, CLGAZE_ATTEND, &p, &plan), CLGAZE_ERR_UNSUPPORTED);
         assert_null(plan);
-        assert_says("the log", heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=64");
+        assert_says("the log", heard.error, i ? "problem.kernel \"worse\" cannot serve here: " : "bad WG=128");
         assert_says("the log", heard.error, i ? "does not compile" : "failed here before: out has");
     }
     worse.prove = false; /* an ordinary strategy: the compiler's own words, and an error */

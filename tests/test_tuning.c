@@ -69,7 +69,7 @@ static void clear_leaves_the_librarys(void **state)
     assert_true(n > 0);
     better = ctx->records->at[0];
     assert_int_equal(better.origin, CLG_FROM_LIBRARY);
-    better.us /= 2;
+    better.us = 0.25; /* as none of the library's */
     better.origin = CLG_FROM_TUNER;
     tuned_put(ctx, better);
     tuned_put(ctx, tuned_record(ctx, "f16 d64 n8k", 5));
@@ -99,6 +99,60 @@ static void save_keeps_to_this_device(void **state)
     for (size_t i = 0; i < ctx->records->n; i++)
         assert_string_not_equal(ctx->records->at[i].device.uuid, other.device.uuid);
     assert_true(tuned_time(ctx, "f16 d64 n8k") == 5);
+    clgaze_context_free(ctx);
+}
+
+/* Load and save are merge, export and import: two files become one, of one problem the later. */
+static void files_are_merged(void **state)
+{
+    clgaze_context *ctx = tuned_in(under("home"));
+    const char *one = under("one.tuning"), *two = under("two.tuning"), *both = under("both.tuning");
+
+    (void)state;
+    tuned_put(ctx, tuned_record(ctx, "f16 d64 n8k", 5));
+    tuned_put(ctx, tuned_record(ctx, "f16 d64 n16k", 6));
+    assert_ok(clgaze_tuning_save(ctx, NULL));
+    clgaze_context_free(ctx);
+    ctx = tuned_in(under("home"));
+    assert_ok(clgaze_tuning_save(ctx, one)); /* of the user's file, too */
+    assert_ok(clgaze_tuning_clear(ctx));
+    tuned_put(ctx, tuned_record(ctx, "f16 d64 n8k", 4));
+    tuned_put(ctx, tuned_record(ctx, "f16 d64 n32k", 7));
+    assert_ok(clgaze_tuning_save(ctx, two));
+    assert_ok(clgaze_tuning_clear(ctx));
+    assert_ok(clgaze_tuning_load(ctx, one));
+    assert_true(tuned_time(ctx, "f16 d64 n8k") == 5);
+    assert_ok(clgaze_tuning_load(ctx, two));
+    assert_ok(clgaze_tuning_save(ctx, both));
+    clgaze_context_free(ctx);
+
+    ctx = tuned_in("");
+    assert_ok(clgaze_tuning_load(ctx, both));
+    assert_true(tuned_time(ctx, "f16 d64 n8k") == 4);
+    assert_true(tuned_time(ctx, "f16 d64 n16k") == 6);
+    assert_true(tuned_time(ctx, "f16 d64 n32k") == 7);
+    clgaze_context_free(ctx);
+}
+
+/* A file of another device teaches, and is not this device's. */
+static void a_file_of_another_device(void **state)
+{
+    clgaze_context *ctx = tuned_in("");
+    struct clg_records *others = clg_records_new(ctx);
+    struct clg_record r = tuned_record(ctx, "f16 d64 n8k", 6);
+    const char *file = under("other.tuning");
+
+    (void)state;
+    assert_non_null(others);
+    memset(r.device.uuid, 'e', sizeof r.device.uuid - 1);
+    assert_ok(clg_records_put(ctx, others, &r));
+    assert_ok(clg_records_save(ctx, others, CLG_FROM_TUNER, file));
+    assert_ok(clgaze_tuning_load(ctx, file));
+    assert_true(tuned_time(ctx, "f16 d64 n8k") == 0);
+    assert_true(clg_records_find(ctx->records, &ctx->device, "attend", "f16 d64 n8k", 3, &r));
+    assert_true(r.us == 6);
+    assert_int_equal(heard.warned, 0);
+    clg_records_free(ctx, others);
     clgaze_context_free(ctx);
 }
 
@@ -315,6 +369,8 @@ int main(void)
         CACHE_TEST(records_outlive_the_context),
         CACHE_TEST(clear_leaves_the_librarys),
         CACHE_TEST(save_keeps_to_this_device),
+        CACHE_TEST(files_are_merged),
+        CACHE_TEST(a_file_of_another_device),
         CACHE_TEST(a_bad_file_of_the_users),
         CACHE_TEST(no_home),
         CACHE_TEST(the_future_is_kept),

@@ -12,6 +12,7 @@ static int help(void)
     puts("clgaze-run OP --in FILE --out FILE [options]\n"
          "clgaze-run check FILE... [options]\n"
          "clgaze-run devices [--json]\n"
+         "clgaze-run selftest [--device TEXT] [--json]\n"
          "\n"
          "OP is one of\n"
          "  pool     q_gate, k_gate -> q_pooled, k_pooled\n"
@@ -25,6 +26,9 @@ static int help(void)
          "\n"
          "check runs each file's own operation on its own inputs and compares every\n"
          "tensor expect.X with X.\n"
+         "\n"
+         "selftest runs every kernel that fits a device against plain C, in about a minute;\n"
+         "what it prints is what a report of a problem needs.\n"
          "\n"
          "Options of the operations; a file's metadata may hold them too (with _ for -),\n"
          "and the command line wins:");
@@ -60,6 +64,8 @@ int main(int argc, char **argv)
         code = command_check(&args);
     else if (strcmp(args.command, "devices") == 0)
         code = command_devices(&args);
+    else if (strcmp(args.command, "selftest") == 0)
+        code = command_selftest(&args);
     else
         code = command_operation(&args);
     if (fflush(stdout) != 0 && !code)

@@ -19,6 +19,9 @@ int command_check(const struct args *args);
 /** The devices, and which kernels fit them. */
 int command_devices(const struct args *args);
 
+/** Every kernel that fits a device, against ref/, in about a minute. */
+int command_selftest(const struct args *args);
+
 /**
  * Read a file and make the job of an operation, or of its own.
  *

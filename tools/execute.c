@@ -82,12 +82,18 @@ static void drop_plans(struct run *r)
     r->workspace = NULL;
 }
 
+/* After attend comes what follows from it, or nothing. */
+static int next_op(int op, clgaze_op last)
+{
+    return op == CLGAZE_ATTEND && last > CLGAZE_ATTEND ? (int)last : op + 1;
+}
+
 /* Plan the operations first..last, with a workspace that serves each. */
 static int make_plans(struct run *r, clgaze_op first, clgaze_op last)
 {
     size_t most = 0;
     int forced = 0;
-    for (int op = (int)first; op <= (int)last; op++) {
+    for (int op = (int)first; op <= (int)last; op = next_op(op, last)) {
         clgaze_problem p = r->job->problem;
         p.kernel = kernel_for(r->kernel, (clgaze_op)op);
         forced |= p.kernel != NULL;
@@ -314,7 +320,8 @@ int job_run(struct device *device, struct job *job, const char *kernel, int repe
     r.device = device;
     r.job = job;
     r.kernel = kernel;
-    int code = make_plans(&r, job->operation->first, job->operation->last);
+    const struct operation *o = job->operation;
+    int code = make_plans(&r, o->last == CLGAZE_ATTEND_BWD && job_has_all(job) ? o->last : o->first, o->last);
     for (int i = 0; i < r.n_plans && !code; i++)
         if (clgaze_plan_width(r.plans[i]))
             job->dims[DIM_W] = clgaze_plan_width(r.plans[i]);

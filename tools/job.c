@@ -51,10 +51,10 @@ static int check_inputs(const struct job *job)
     return 0;
 }
 
-/* q, k, v, q_gate and k_gate share one type: the problem's. */
+/* Tokens share one type: the problem's. */
 static int read_dtype(struct job *job)
 {
-    static const char *const names[] = {"q", "k", "v", "q_gate", "k_gate"};
+    static const char *const names[] = {"q", "k", "v", "q_gate", "k_gate", "out", "dout"};
     const st_tensor *first = NULL;
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
         const st_tensor *t = NULL;
@@ -234,7 +234,7 @@ static int read_lists(struct job *job, const struct settings *settings)
             return fail(EXIT_INPUT, "tensor %s is missing: %s alone is no list", a ? forms[i].second : forms[i].first,
                         a ? forms[i].first : forms[i].second);
         if (found)
-            return fail(EXIT_INPUT, "tensors %s and %s are both given: attend takes lists in one form", found->first,
+            return fail(EXIT_INPUT, "tensors %s and %s are both given: lists are taken in one form", found->first,
                         forms[i].first);
         found = &forms[i];
     }
@@ -346,7 +346,7 @@ int job_make(const struct operation *operation, const st_file *file, const struc
     if (code)
         return code;
     finish(job);
-    if (operation->last == CLGAZE_ATTEND)
+    if (operation->first == CLGAZE_ATTEND)
         code = read_lists(job, settings);
     job->dims[DIM_H] = job->problem.scope == CLGAZE_SCOPE_Q    ? job->dims[DIM_HQ]
                        : job->problem.scope == CLGAZE_SCOPE_KV ? job->dims[DIM_HK]

@@ -15,7 +15,7 @@
 /** What a person asks for: `name` runs the operations first..last. */
 struct operation {
     const char *name;
-    clgaze_op first, last;             /**< PREFILL..PREFILL: the one call      */
+    clgaze_op first, last;             /**< PREFILL..PREFILL: the one call; ATTEND..ATTEND_BWD: the two */
     clgaze_op first_timed, last_timed; /**< what --repeat times, one by one     */
 };
 
@@ -97,6 +97,12 @@ int job_make(const struct operation *operation, const st_file *file, const struc
              struct job *job);
 
 void job_free(struct job *job);
+
+/**
+ * Ask whether the file has every tensor that the job takes if it is there and
+ * else makes first: out and lse of attend_bwd, which go together.
+ */
+int job_has_all(const struct job *job);
 
 /** Ask whether the job reads the tensor and the file has it. */
 const st_tensor *job_input(const struct job *job, const struct tensor_row *row);

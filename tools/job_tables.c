@@ -16,20 +16,21 @@ static const struct operation operations[] = {
     {"prefill", CLGAZE_PREFILL, CLGAZE_PREFILL, CLGAZE_POOL, CLGAZE_ATTEND},
     {"truth", CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH, CLGAZE_TRUTH},
     {"distill", CLGAZE_DISTILL, CLGAZE_DISTILL, CLGAZE_DISTILL, CLGAZE_DISTILL},
+    {"attend_bwd", CLGAZE_ATTEND, CLGAZE_ATTEND_BWD, CLGAZE_ATTEND_BWD, CLGAZE_ATTEND_BWD},
 };
 
 /* Known to the contract, but not to this version. */
-static const char *const later[] = {"attend_bwd", "decode"};
+static const char *const later[] = {"decode"};
 
 /* The sets of operations, in the order of the table above. */
-enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, T = 64, L = 128, ALL = 255 };
+enum { P = 1, G = 2, S = 4, E = 8, A = 16, F = 32, T = 64, L = 128, W = 256, ALL = 511 };
 
 #define AT(name) #name, offsetof(clgaze_tensors, name)
 
 const struct tensor_row tensor_rows[] = {
-    {AT(q), .needs = A | F | T, .takes = L},
-    {AT(k), .needs = A | F | T, .takes = L},
-    {AT(v), .needs = A | F, .takes = T},
+    {AT(q), .needs = A | F | T | W, .takes = L},
+    {AT(k), .needs = A | F | T | W, .takes = L},
+    {AT(v), .needs = A | F | W, .takes = T},
     {AT(q_gate), .needs = G | S | F | L, .takes = P},
     {AT(k_gate), .needs = G | S | F | L, .takes = P},
     {AT(rope_inv_freq), .takes = G | S | F | L},
@@ -40,16 +41,20 @@ const struct tensor_row tensor_rows[] = {
     {AT(q_gated), 0, 0, G | S, F, AS_F32, 4, {DIM_B, DIM_NQ, DIM_HQ, DIM_DG}, NULL},
     {AT(k_gated), 0, 0, G | S, F, AS_F32, 4, {DIM_B, DIM_NK, DIM_GK, DIM_DG}, NULL},
     {AT(scores), E, 0, S | F, 0, AS_F32, 4, {DIM_B, DIM_HQ, DIM_NQ, DIM_COLUMNS}, NULL},
-    {AT(counts), 0, A, E | F, 0, AS_I32, 3, {DIM_B, DIM_H, DIM_NQ}, NULL},
-    {AT(blocks), 0, A, E | F, 0, AS_I32, 4, {DIM_B, DIM_H, DIM_NQ, DIM_W}, NULL},
-    {AT(mask), .takes = A},
-    {AT(indptr), .takes = A},
-    {AT(indices), .takes = A},
+    {AT(counts), 0, A | W, E | F, 0, AS_I32, 3, {DIM_B, DIM_H, DIM_NQ}, NULL},
+    {AT(blocks), 0, A | W, E | F, 0, AS_I32, 4, {DIM_B, DIM_H, DIM_NQ, DIM_W}, NULL},
+    {AT(mask), .takes = A | W},
+    {AT(indptr), .takes = A | W},
+    {AT(indices), .takes = A | W},
     {AT(cu_seqlens_q), .takes = ALL},
     {AT(cu_seqlens_k), .takes = ALL},
-    {AT(out), 0, 0, A | F | T, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, "v"},
-    {AT(lse), 0, 0, A | F | T, 0, AS_F32, 3, {DIM_B, DIM_HQ, DIM_SQ}, "v"},
+    {AT(out), 0, W, A | F | T | W, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, "v"},
+    {AT(lse), 0, W, A | F | T | W, 0, AS_F32, 3, {DIM_B, DIM_HQ, DIM_SQ}, "v"},
     {AT(truth), 0, L, T, 0, AS_F32, 4, {DIM_B, DIM_HQ, DIM_NQ, DIM_COLUMNS}, NULL},
+    {AT(dout), .needs = W},
+    {AT(dq), 0, 0, W, 0, AS_Q, 4, {DIM_B, DIM_SQ, DIM_HQ, DIM_D}, NULL},
+    {AT(dk), 0, 0, W, 0, AS_Q, 4, {DIM_B, DIM_SK, DIM_HK, DIM_D}, NULL},
+    {AT(dv), 0, 0, W, 0, AS_Q, 4, {DIM_B, DIM_SK, DIM_HK, DIM_D}, NULL},
 };
 
 const int n_tensor_rows = sizeof tensor_rows / sizeof *tensor_rows;
@@ -65,7 +70,9 @@ const struct operation *operation_find(const char *name)
             return NULL;
         }
     fail(EXIT_INPUT,
-         "\"%.40s\" is no operation: known are pool, gate, score, select, attend, prefill, truth and distill", name);
+         "\"%.40s\" is no operation: known are pool, gate, score, select, attend, prefill, truth, distill and "
+         "attend_bwd",
+         name);
     return NULL;
 }
 
@@ -86,8 +93,19 @@ const char *stage_name(clgaze_op op)
     return names[op];
 }
 
+int job_has_all(const struct job *job)
+{
+    int has = 1;
+    for (int i = 0; i < n_tensor_rows; i++)
+        if (tensor_rows[i].takes & tensor_rows[i].gives & bit(job))
+            has = has && st_find(job->file, tensor_rows[i].name) != NULL;
+    return has;
+}
+
 const st_tensor *job_input(const struct job *job, const struct tensor_row *row)
 {
+    if (row->gives & bit(job) && !job_has_all(job))
+        return NULL;
     return (row->needs | row->takes) & bit(job) ? st_find(job->file, row->name) : NULL;
 }
 

@@ -9,6 +9,8 @@
 
 #include "fail.h"
 #include "files.h"
+#include "power.h"
+#include "records.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -20,11 +22,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 20000, MOST_CHILDREN = 8 };
+enum { TICK_MS = 100, MOST_CHILDREN = 8 };
+static const double PATIENCE = 20; /* seconds without a word */
 
-static volatile sig_atomic_t interrupted;
+static char journal[512];                          /* of the child under way */
+static volatile sig_atomic_t interrupted, presses; /* which signal came last, how many */
 
-static double now(void)
+double tune_now(void)
 {
     struct timespec t;
 
@@ -34,8 +38,8 @@ static double now(void)
 
 static void on_interrupt(int number)
 {
-    (void)number;
-    interrupted = 1;
+    interrupted = number;
+    presses++;
 }
 
 /* ---- in the child ---------------------------------------------------------- */
@@ -45,12 +49,17 @@ struct child {
     clgaze_context *context;
     const char *out;
     clgaze_status saved;
+    char found[MAX_PROBLEMS][96];
+    int n;
 };
+
+static const char SUPPLIES[] = "/sys/class/power_supply";
+static const double LEAST = 0.1; /* seconds: of a budget, and to come to an end */
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
     if (!clg_write_all(c->to, message, sizeof *message))
-        interrupted = 1; /* nobody listens */
+        interrupted = SIGTERM; /* nobody listens */
 }
 
 static int on_progress(void *user, const clgaze_tune_progress *progress)
@@ -61,8 +70,8 @@ static int on_progress(void *user, const clgaze_tune_progress *progress)
     memset(&m, 0, sizeof m);
     m.kind = TUNE_BEAT;
     m.progress = *progress;
-    snprintf(m.problem, sizeof m.problem, "%s", progress->problem);
-    snprintf(m.candidate, sizeof m.candidate, "%s", progress->candidate ? progress->candidate : "");
+    snprintf(m.text[0], sizeof m.text[0], "%s", progress->problem);
+    snprintf(m.text[1], sizeof m.text[1], "%s", progress->candidate ? progress->candidate : "");
     tell(c, &m);
     return interrupted != 0;
 }
@@ -72,38 +81,156 @@ static void on_found(void *user, const clgaze_tune_result *result)
     struct child *c = user;
     struct tune_message m;
 
+    if (power_on_battery(SUPPLIES))
+        tune_note(c->context, result->problem, "battery");
+    if (c->n < MAX_PROBLEMS)
+        snprintf(c->found[c->n++], sizeof c->found[0], "%s", result->problem);
+    c->saved = clgaze_tuning_save(c->context, c->out);
+    if (c->saved)
+        interrupted = SIGTERM; /* to tune on would be for nothing */
     memset(&m, 0, sizeof m);
     m.kind = TUNE_FOUND;
     m.result = *result;
-    tell(c, &m);
-    c->saved = clgaze_tuning_save(c->context, c->out);
-    if (c->saved)
-        interrupted = 1; /* to tune on would be for nothing */
+    tell(c, &m); /* what is said is kept by then */
 }
 
-/* From the problem `first` on. */
-static int tune_from(const struct tune_args *args, size_t first, double end, const char *journal, int to)
+static void tell_device(const struct child *c)
+{
+    cl_device_id id = clgaze_context_device(c->context);
+    struct tune_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_DEVICE;
+    clGetDeviceInfo(id, CL_DEVICE_NAME, sizeof m.text[0] - 1, m.text[0], NULL);
+    clGetDeviceInfo(id, CL_DRIVER_VERSION, sizeof m.text[1] - 1, m.text[1], NULL);
+    tell(c, &m);
+}
+
+/* One beside each file of records: what hung on one device may run on another. */
+static const char *tell_journal(const struct child *c, const char *out)
+{
+    static char path[CLG_MAX_PATH + 16];
+    struct tune_message m;
+    char store[CLG_MAX_PATH];
+
+    memset(&m, 0, sizeof m);
+    if (!out && !clg_tuning_file(c->context, store))
+        return NULL;
+    snprintf(path, sizeof path, "%s.journal", out ? out : store);
+    m.kind = TUNE_JOURNAL;
+    if (snprintf(m.text[0], sizeof m.text[0], "%s", path) < (int)sizeof m.text[0])
+        tell(c, &m);
+    return path;
+}
+
+static void tell_stale(const struct child *c, const struct tune_problems *problems)
+{
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        struct tune_message m;
+
+        memset(&m, 0, sizeof m);
+        m.kind = TUNE_STALE;
+        clgaze_tuning_problem(c->context, at->op, &at->problem, m.text[0], sizeof m.text[0]);
+        snprintf(m.text[1], sizeof m.text[1], "%s", at->stale);
+        if (at->stale[0])
+            tell(c, &m);
+    }
+}
+
+static void tell_note(const struct child *c, const char *text)
+{
+    struct tune_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_NOTE;
+    snprintf(m.text[0], sizeof m.text[0], "%s", text);
+    tell(c, &m);
+}
+
+/* Before tuning: time what is used now for the first problem that will be tuned.  Returns the seconds
+ * that a last look will take. */
+static double look_first(const struct child *c, const struct tune_problems *problems, clgaze_tune_again again)
+{
+    double last = 0;
+
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        char name[96] = "";
+
+        clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
+        if (name[0] && !clg_tune_known(c->context, again, at->op, name)) {
+            last = tune_probe_open(c->context, at);
+            break;
+        }
+    }
+    if (power_on_battery(SUPPLIES))
+        tell_note(c, "this machine runs on its battery: on mains it may be faster; the records say so");
+    return last;
+}
+
+/* After it: the same again. */
+static void look_last(struct child *c)
+{
+    const double slower = c->n ? tune_probe_slower() : 0;
+    char text[128];
+
+    tune_probe_close();
+    if (!(slower > 0))
+        return;
+    snprintf(text, sizeof text,
+             "the device is %.0f %% slower than at the start: it is throttled, or in use; the records say so",
+             100 * slower);
+    tell_note(c, text);
+    for (int i = 0; i < c->n; i++)
+        tune_note(c->context, c->found[i], "throttled");
+    if (!c->saved)
+        c->saved = clgaze_tuning_save(c->context, c->out);
+}
+
+/* What the children before this one did not come to. */
+static size_t list_requests(const struct child *c, const struct tune_problems *problems, clgaze_request *requests)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        char name[96] = "";
+
+        clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
+        if (!tune_report_has(name))
+            requests[n++] = (clgaze_request){.op = at->op, .problem = &at->problem};
+    }
+    return n;
+}
+
+static int tune_here(const struct tune_args *args, double end, int to)
 {
     static clgaze_request requests[MAX_PROBLEMS];
     static struct tune_problems problems;
-    struct child c = {.to = to, .out = args->out};
+    static struct child c;
     clgaze_tune_options o;
-    int code = tune_open(args, &c.context, &problems);
+    int code;
 
+    c.to = to;
+    c.out = args->out;
+    code = tune_open(args, &c.context, &problems);
+    code = code ? code : tune_store_check(c.context, "--out", args->out);
     if (code)
         return code;
+    tell_device(&c);
+    tell_stale(&c, &problems);
+    end -= look_first(&c, &problems, tune_again(args)) + LEAST;
     memset(&o, 0, sizeof o);
-    o.budget = end > now() + 0.1 ? end - now() : 0.1;
-    o.max_candidates = args->cap;
-    o.again = args->again ? CLGAZE_TUNE_ALL : args->resume ? CLGAZE_TUNE_UNFINISHED : CLGAZE_TUNE_NEW;
-    o.journal = journal;
+    o.budget = end - tune_now() > LEAST ? end - tune_now() : LEAST;
+    o.max_candidates = (size_t)args->cap;
+    o.again = tune_again(args);
+    o.journal = tell_journal(&c, args->out);
     o.progress = on_progress;
     o.found = on_found;
     o.user = &c;
-    for (int i = 0; i < problems.n; i++)
-        requests[i] = (clgaze_request){.op = problems.op[i], .problem = &problems.problem[i]};
-    first = first < (size_t)problems.n ? first : (size_t)problems.n;
-    const clgaze_status st = clgaze_tune(c.context, (size_t)problems.n - first, requests + first, &o);
+    const clgaze_status st = clgaze_tune(c.context, list_requests(&c, &problems, requests), requests, &o);
+    look_last(&c);
     if (c.saved || (st && st != CLGAZE_ERR_CANCELLED))
         code = fail_library(c.saved ? c.saved : st);
     clgaze_context_free(c.context);
@@ -112,43 +239,49 @@ static int tune_from(const struct tune_args *args, size_t first, double end, con
 
 /* ---- in the parent ----------------------------------------------------------- */
 
-/* Pass on what the child says until it is silent for good (1) or for too long (0). */
-static int listen_to(int from, struct tune_message *last)
+/* Pass on what the child says until it is silent for good (1), or for too long, or a person has asked
+ * twice (0).  A signal may have come to this process alone, so the child is told. */
+static int listen_to(int from, pid_t child)
 {
     struct pollfd p = {.fd = from, .events = POLLIN};
+    double heard = tune_now();
+    int told = 0;
 
     for (;;) {
         struct tune_message m;
-        const int ready = poll(&p, 1, PATIENCE_MS);
+        const int ready = poll(&p, 1, TICK_MS);
 
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0)
+        if (interrupted && !told)
+            told = kill(child, SIGINT) == 0;
+        if (presses > 1 || (ready < 0 && errno != EINTR) || (ready == 0 && tune_now() - heard > PATIENCE))
             return 0;
+        if (ready <= 0)
+            continue;
         if (read(from, &m, sizeof m) != (ssize_t)sizeof m) /* shorter than PIPE_BUF: whole or nothing */
             return 1;
-        if (m.kind == TUNE_BEAT)
-            *last = m;
+        heard = tune_now();
+        if (m.kind == TUNE_JOURNAL)
+            memcpy(journal, m.text[0], sizeof journal);
         tune_report_heard(&m);
     }
 }
 
 /* One child: its exit code, or -1 if it died or was ended. */
-static int watch(const struct tune_args *args, size_t first, double end, const char *journal,
-                 struct tune_message *last)
+static int watch(const struct tune_args *args, double end)
 {
     int ends[2], status, heard;
     pid_t child;
 
     if (pipe(ends) != 0)
         return fail(EXIT_INPUT, "no pipe: %s", strerror(errno));
+    fflush(NULL); /* or the child writes it too */
     child = fork();
     if (child == 0) {
         close(ends[0]);
-        exit(tune_from(args, first, end, journal, ends[1]));
+        exit(tune_here(args, end, ends[1]));
     }
     close(ends[1]);
-    heard = child > 0 && listen_to(ends[0], last);
+    heard = child > 0 && listen_to(ends[0], child);
     close(ends[0]);
     if (child < 0)
         return fail(EXIT_INPUT, "no child process: %s", strerror(errno));
@@ -159,19 +292,8 @@ static int watch(const struct tune_args *args, size_t first, double end, const c
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void journal_path(const struct tune_args *args, char *path, size_t size)
-{
-    char folder[CLG_MAX_PATH];
-
-    path[0] = '\0';
-    if (args->out)
-        snprintf(path, size, "%s.journal", args->out);
-    else if (clg_folder_default(folder, sizeof folder) && !clg_folder_distrust(folder))
-        snprintf(path, size, "%s/clgaze-tune.journal", folder);
-}
-
 /* The journal's last line is what the child was at; its heartbeat is older. */
-static void tell_of_end(const char *journal)
+static void tell_of_end(void)
 {
     char line[256] = "its start";
     FILE *f = journal[0] ? fopen(journal, "r") : NULL;
@@ -183,26 +305,50 @@ static void tell_of_end(const char *journal)
     fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
 }
 
-int tune_watched(const struct tune_args *args)
+int tune_count_devices(void)
 {
-    static char journal[CLG_MAX_PATH + 32];
-    const double end = now() + args->budget;
-    size_t first = 0;
+    int status = 0;
+    const pid_t child = fork();
+
+    if (child == 0) {
+        const size_t n = clgaze_device_list(NULL, 0);
+
+        _exit(n < 64 ? (int)n : 64);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+/* Not by signal(), which may catch one only. */
+static void catch_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = on_interrupt;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+int tune_watched(const struct tune_args *args, struct cJSON *into)
+{
+    const double end = tune_now() + args->budget;
     int code = -1;
 
-    journal_path(args, journal, sizeof journal);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
-    for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && now() < end; i++) {
-        struct tune_message last;
-
-        memset(&last, 0, sizeof last);
-        code = watch(args, first, end, journal[0] ? journal : NULL, &last);
-        first += last.progress.problems_done;
-        if (code < 0)
-            tell_of_end(journal);
+    journal[0] = '\0';
+    catch_signals();
+    for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && (i == 0 || tune_now() < end); i++) {
+        code = watch(args, end);
+        if (code < 0 && !interrupted)
+            tell_of_end();
     }
-    tune_report_end(code);
-    return code < 0 && !interrupted ? fail(EXIT_OPENCL, "tuning did not come to its end") : code < 0 ? 0 : code;
+    if (interrupted && code <= 0)
+        code = 128 + interrupted;
+    tune_report_end(code, tune_nothing(args), into);
+    return code < 0 ? fail(EXIT_OPENCL, "tuning did not come to its end") : code;
 }

@@ -1,11 +1,10 @@
 /*
  * problems.c: problems as text.
  *
- * A part that is left out stands for every usual value of it.
+ * A part that is left out stands for every usual value of it.  Whatever
+ * clgaze_tuning_problem() writes is read here.
  */
 #include "tune.h"
-
-#include "fail.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,37 +16,45 @@ enum { MOST = 4 };
 struct parts {
     clgaze_op op;
     int dtype[MOST], dim[MOST], block_q, block_k, group[MOST], length[MOST]; /* dtype: 1 + the enum's */
+    int gate_dim, gate_double, count;
 };
 
 static const char *const ops[] = {"pool", "gate", "score", "select", "attend"};
 
-static void add(struct tune_problems *all, const struct parts *p, int dtype, int dim, int group, int length)
+static int add(struct tune_problems *all, const struct parts *p, int dtype, int dim, int group, int length)
 {
     clgaze_problem *x;
 
     if (all->n == MAX_PROBLEMS)
-        return;
-    x = &all->problem[all->n];
+        return 1;
+    all->at[all->n].op = p->op;
+    all->at[all->n].stale[0] = '\0';
+    x = &all->at[all->n++].problem;
     *x = clgaze_problem_default();
-    x->dtype = (clgaze_dtype)(dtype - 1);
+    *(p->op == CLGAZE_GATE ? &x->weight_dtype : &x->dtype) = (clgaze_dtype)(dtype - 1);
     x->head_dim = dim;
     x->kv_heads = group > 1 ? 2 : 4;
     x->q_heads = x->kv_heads * group;
     x->block_q = p->block_q;
     x->block_k = p->block_k;
     x->max_q = x->max_k = length;
-    x->rope_pairs = dim / 2;
-    x->value = 0.7; /* top-p */
-    all->op[all->n++] = p->op;
+    x->gate_dim = p->gate_dim;
+    x->gate_double = p->gate_double;
+    x->rope_pairs = (p->gate_dim ? p->gate_dim : dim) / 2;
+    x->rule = p->count ? CLGAZE_RATIO : CLGAZE_TOP_P;
+    x->value = p->count ? 0.1 : 0.7;
+    return 0;
 }
 
-static void add_all(struct tune_problems *all, const struct parts *p)
+static int add_all(struct tune_problems *all, const struct parts *p)
 {
     for (int t = 0; t < MOST && p->dtype[t]; t++)
         for (int d = 0; d < MOST && p->dim[d]; d++)
             for (int g = 0; g < MOST && p->group[g]; g++)
                 for (int n = 0; n < MOST && p->length[n]; n++)
-                    add(all, p, p->dtype[t], p->dim[d], p->group[g], p->length[n]);
+                    if (add(all, p, p->dtype[t], p->dim[d], p->group[g], p->length[n]))
+                        return 1;
+    return 0;
 }
 
 /* Set a part to one value. */
@@ -68,17 +75,37 @@ static int read_number(const char *text, int *value, const char **end)
     return stop != text && n > 0 && n <= 1 << 24;
 }
 
+/* A word without a number; false: it is none. */
+static int read_name(struct parts *p, const char *word)
+{
+    static const char *const names[] = {"f32", "f16", "bf16", "single", "double", "mass", "count"};
+    int i = 0;
+
+    while (i < 7 && strcmp(word, names[i]) != 0)
+        i++;
+    if (i < 3)
+        only(p->dtype, i + 1);
+    else if (i < 5)
+        p->gate_double = i == 4;
+    else if (i < 7)
+        p->count = i == 6;
+    return i < 7 && (i < 3 || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT));
+}
+
 static int read_part(struct parts *p, const char *word)
 {
-    static const char *const types[] = {"f32", "f16", "bf16"};
     const char *end;
     int value;
 
-    for (int i = 0; i < 3; i++)
-        if (strcmp(word, types[i]) == 0) {
-            only(p->dtype, i + 1);
-            return 1;
-        }
+    if (read_name(p, word))
+        return 1;
+    if (strncmp(word, "dg", 2) == 0) {
+        if (!read_number(word + 2, &p->gate_dim, &end) || *end)
+            return 0;
+        if (p->dim[1]) /* not given: the two are the same, if one gate is like another */
+            only(p->dim, p->gate_dim);
+        return 1;
+    }
     if (!strchr("dbgn", word[0]) || !read_number(word + 1, &value, &end))
         return 0;
     if (word[0] == 'b') {
@@ -86,7 +113,7 @@ static int read_part(struct parts *p, const char *word)
         return *end == '\0' || (*end == 'x' && read_number(end + 1, &p->block_k, &end) && *end == '\0');
     }
     if (word[0] == 'n' && *end == 'k') {
-        value *= 1024;
+        value = value <= 1 << 14 ? value * 1024 : 1 << 24;
         end++;
     }
     only(word[0] == 'd' ? p->dim : word[0] == 'g' ? p->group : p->length, value);
@@ -100,7 +127,7 @@ static struct parts usual_of(clgaze_op op, int gpu)
     p.length[0] = 8192;
     p.length[1] = gpu ? 32768 : 2048;
     if (op == CLGAZE_GATE || op == CLGAZE_SCORE || op == CLGAZE_SELECT)
-        only(p.dtype, 1); /* they read f32 alone */
+        only(p.dtype, 1); /* they read f32 alone, or matrices of f32 as a rule */
     if (op == CLGAZE_SELECT)
         only(p.dim, 128);
     if (op != CLGAZE_ATTEND)
@@ -108,28 +135,36 @@ static struct parts usual_of(clgaze_op op, int gpu)
     return p;
 }
 
-int tune_problems_add(struct tune_problems *all, const char *text, int gpu)
+int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char why[MAX_WHY])
 {
-    char copy[128], *word;
+    char copy[128], *word, *rest;
     struct parts p;
     int op = 0;
 
-    if (strlen(text) >= sizeof copy)
-        return fail(EXIT_INPUT, "--problem \"%.40s...\" is too long", text);
-    strcpy(copy, text);
-    word = strtok(copy, " ");
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy) {
+        snprintf(why, MAX_WHY, "it is too long");
+        return 1;
+    }
+    word = strtok_r(copy, " ", &rest);
     while (word && op < 5 && strcmp(word, ops[op]) != 0)
         op++;
-    if (!word || op == 5)
-        return fail(EXIT_INPUT, "--problem \"%s\": it begins with pool, gate, score, select or attend", text);
+    if (!word || op == 5) {
+        snprintf(why, MAX_WHY, "it begins with pool, gate, score, select or attend");
+        return 1;
+    }
     p = usual_of((clgaze_op)op, gpu);
-    for (word = strtok(NULL, " "); word; word = strtok(NULL, " "))
-        if (!read_part(&p, word))
-            return fail(EXIT_INPUT,
-                        "--problem \"%s\": \"%s\" is none of f32 f16 bf16, dN head size, bN or bNxM blocks, gN query "
-                        "heads a key-value head, nN or nNk tokens",
-                        text, word);
-    add_all(all, &p);
+    for (word = strtok_r(NULL, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        if (!read_part(&p, word)) {
+            snprintf(why, MAX_WHY,
+                     "\"%.40s\" is none of f32 f16 bf16, dN head size, dgN gate size, bN or bNxM blocks, gN query "
+                     "heads a key-value head, nN or nNk tokens, single or double of gate, mass or count of select",
+                     word);
+            return 1;
+        }
+    if (add_all(all, &p)) {
+        snprintf(why, MAX_WHY, "there are more than %d problems then", MAX_PROBLEMS);
+        return 1;
+    }
     return 0;
 }
 

@@ -1,84 +1,136 @@
 /*
- * report.c: what clgaze-tune prints.
+ * report.c: how far it has come, and the closing table.
  */
 #include "tune.h"
 
-#include "internal.h"
-
+#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static clgaze_tune_result results[MAX_PROBLEMS];
-static int n_results;
-
-int tune_list(void)
-{
-    for (int i = 0; clg_kernels[i]; i++) {
-        const struct clg_kernel *kernel = clg_kernels[i];
-
-        printf("%-8s %s, %d configurations\n", kernel->op, kernel->name, clg_space_size(kernel));
-        for (int j = 0; kernel->space && kernel->space[j].name; j++) {
-            printf("           %-6s", kernel->space[j].name);
-            for (const int *v = kernel->space[j].allowed; *v; v++)
-                printf(" %d%s", *v, *v == kernel->space[j].value ? "*" : "");
-            printf("\n");
-        }
-    }
-    puts("* the default");
-    return 0;
-}
-
-/* Without tuning: what would be used for each problem, and why. */
-int tune_show(clgaze_context *context, const struct tune_problems *problems, int why)
-{
-    for (int i = 0; i < problems->n; i++) {
-        char name[96] = "", reason[256] = "";
-
-        clgaze_tuning_problem(context, problems->op[i], &problems->problem[i], name, sizeof name);
-        if (why)
-            clgaze_supports(context, problems->op[i], &problems->problem[i], reason, sizeof reason);
-        printf(why ? "%-30s %s\n" : "%s%s\n", name, reason);
-    }
-    return 0;
-}
+/* Of the device that is being tuned. */
+static struct {
+    char device[128], driver[128];
+    clgaze_tune_result results[MAX_PROBLEMS];
+    int n, n_notes;
+    char notes[8][128];
+} heard;
 
 static const char *clear_line(void)
 {
     return isatty(STDERR_FILENO) ? "\r\033[K" : "";
 }
 
-void tune_report_heard(const struct tune_message *m)
+static void draw_progress(const struct tune_message *m)
 {
     const clgaze_tune_progress *p = &m->progress;
+    const int done = p->problems ? (int)(20 * p->problems_done / p->problems) : 0;
 
-    if (m->kind == TUNE_FOUND) {
-        if (n_results < MAX_PROBLEMS)
-            results[n_results++] = m->result;
+    fprintf(stderr, "%s[%.*s%*s] %3.0f s left  %s  %.40s", clear_line(), done, "####################", 20 - done, "",
+            p->budget > p->seconds ? p->budget - p->seconds : 0, m->text[0], m->text[1]);
+}
+
+void tune_report_heard(const struct tune_message *m)
+{
+    switch (m->kind) {
+    case TUNE_DEVICE:
+        snprintf(heard.device, sizeof heard.device, "%.127s", m->text[0]);
+        snprintf(heard.driver, sizeof heard.driver, "%.127s", m->text[1]);
+        break;
+    case TUNE_STALE:
+        fprintf(stderr, "stale: %s, %s\n", m->text[0], m->text[1]);
+        break;
+    case TUNE_NOTE:
+        fprintf(stderr, "%s%s\n", clear_line(), m->text[0]);
+        if (heard.n_notes < (int)(sizeof heard.notes / sizeof *heard.notes))
+            snprintf(heard.notes[heard.n_notes++], sizeof heard.notes[0], "%.127s", m->text[0]);
+        break;
+    case TUNE_FOUND:
+        if (heard.n < MAX_PROBLEMS)
+            heard.results[heard.n++] = m->result;
         fprintf(stderr, "%s%s: %s\n", clear_line(), m->result.problem, m->result.best);
-    } else if (isatty(STDERR_FILENO)) {
-        const int done = p->problems ? (int)(20 * p->problems_done / p->problems) : 0;
-
-        fprintf(stderr, "%s[%.*s%*s] %3.0f s left  %s  %.40s", clear_line(), done, "####################", 20 - done,
-                "", p->budget > p->seconds ? p->budget - p->seconds : 0, m->problem, m->candidate);
+        break;
+    case TUNE_JOURNAL: /* for the parent alone */
+        break;
+    case TUNE_BEAT:
+        if (isatty(STDERR_FILENO))
+            draw_progress(m);
     }
 }
 
-void tune_report_end(int code)
+int tune_report_has(const char *problem)
 {
-    fputs(clear_line(), stderr);
-    if (n_results == 0) {
+    int i = 0;
+
+    while (i < heard.n && strcmp(heard.results[i].problem, problem) != 0)
+        i++;
+    return i < heard.n;
+}
+
+/* ---- the end ------------------------------------------------------------------ */
+
+static double gain(const clgaze_tune_result *r)
+{
+    return r->best_us > 0 ? r->before_us / r->best_us : 1;
+}
+
+static void print_table(int code, const char *nothing)
+{
+    if (heard.n == 0) {
         if (code == 0)
-            puts("nothing was tuned: each problem has a record (--resume, --again), or the time ended first");
+            printf("nothing was tuned: %s, or the time ended first\n", nothing);
         return;
     }
+    printf("%s, driver %s\n", heard.device, heard.driver);
     printf("%-30s %10s %10s %6s  %s\n", "problem", "before us", "best us", "gain", "what changed");
-    for (int i = 0; i < n_results; i++) {
-        const clgaze_tune_result *r = &results[i];
+    for (int i = 0; i < heard.n; i++) {
+        const clgaze_tune_result *r = &heard.results[i];
         const int same = strcmp(r->before, r->best) == 0;
 
-        printf("%-30s %10.1f %10.1f %5.2fx  %s%s%s%s\n", r->problem, r->before_us, r->best_us,
-               r->best_us > 0 ? r->before_us / r->best_us : 1, same ? "nothing" : r->before, same ? "" : " -> ",
-               same ? "" : r->best, r->finished ? "" : " (unfinished)");
+        printf("%-30s %10.1f %10.1f %5.2fx  %s%s%s%s\n", r->problem, r->before_us, r->best_us, gain(r),
+               same ? "nothing" : r->before, same ? "" : " -> ", same ? "" : r->best,
+               r->finished ? "" : " (unfinished)");
     }
+}
+
+static cJSON *result_json(const clgaze_tune_result *r)
+{
+    cJSON *one = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(one, "problem", r->problem);
+    cJSON_AddStringToObject(one, "before", r->before);
+    cJSON_AddStringToObject(one, "best", r->best);
+    cJSON_AddNumberToObject(one, "before_us", r->before_us);
+    cJSON_AddNumberToObject(one, "best_us", r->best_us);
+    cJSON_AddNumberToObject(one, "gain", gain(r));
+    cJSON_AddNumberToObject(one, "noise", r->noise);
+    cJSON_AddNumberToObject(one, "tried", (double)r->tried);
+    cJSON_AddNumberToObject(one, "refused", (double)r->refused);
+    cJSON_AddBoolToObject(one, "finished", r->finished);
+    return one;
+}
+
+static void fill_json(int code, cJSON *into)
+{
+    cJSON *list;
+
+    cJSON_AddStringToObject(into, "device", heard.device);
+    cJSON_AddStringToObject(into, "driver", heard.driver);
+    cJSON_AddBoolToObject(into, "interrupted", code > 128);
+    list = cJSON_AddArrayToObject(into, "results");
+    for (int i = 0; i < heard.n; i++)
+        cJSON_AddItemToArray(list, result_json(&heard.results[i]));
+    list = cJSON_AddArrayToObject(into, "notes");
+    for (int i = 0; i < heard.n_notes; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(heard.notes[i]));
+}
+
+void tune_report_end(int code, const char *nothing, cJSON *into)
+{
+    fputs(clear_line(), stderr);
+    if (into)
+        fill_json(code, into);
+    else
+        print_table(code, nothing);
+    heard.n = heard.n_notes = 0;
 }

@@ -6,7 +6,10 @@
 
 #include <clgaze/clgaze.h>
 
-enum { MAX_PROBLEMS = 128 };
+struct cJSON;
+struct clg_records;
+
+enum { MAX_PROBLEMS = 128, MAX_WHY = 256 };
 
 /* The command line. */
 struct tune_args {
@@ -14,42 +17,80 @@ struct tune_args {
     const char *problem[MAX_PROBLEMS];
     int n_problems;
     double budget;
-    size_t cap;
-    int again, resume, list, show, dry_run, verbose, help, version;
+    int cap, again, resume, stale, all_devices, advise_block, list, show, dry_run, json, verbose, help, version;
 };
 
 /* What is to be tuned. */
 struct tune_problems {
-    clgaze_op op[MAX_PROBLEMS];
-    clgaze_problem problem[MAX_PROBLEMS];
+    struct tune_item {
+        clgaze_op op;
+        clgaze_problem problem;
+        char stale[128]; /* of which driver and day its record is, if --stale named it */
+    } at[MAX_PROBLEMS];
     int n;
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_BEAT, TUNE_FOUND };
+enum tune_kind { TUNE_DEVICE, TUNE_JOURNAL, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE };
 
 struct tune_message {
     enum tune_kind kind;
-    char problem[96], candidate[96];
-    clgaze_tune_progress progress; /* its texts are the two above */
+    char text[2][512];             /* device, driver; a path; problem, of which day; problem, candidate; a sentence */
+    clgaze_tune_progress progress; /* its texts are those above */
     clgaze_tune_result result;
 };
 
-/* problems.c: the problems that a text names, "attend f16 d128 b64 g4 n32k"; NULL: the usual ones of a
- * kind of device. 0, or an exit code after a sentence. */
-int tune_problems_add(struct tune_problems *all, const char *text, int gpu);
+/* args.c: 0, or an exit code after a sentence. */
+int tune_args_read(int argc, char **argv, struct tune_args *args);
+int tune_help(void);
+
+/* problems.c: the problems that a text names, "attend f16 d128 b64 g4 n32k", or the usual ones of a
+ * kind of device. 0, or 1 and why not. */
+int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char why[MAX_WHY]);
 void tune_problems_usual(struct tune_problems *all, int gpu);
 
-/* clgaze_tune.c: open the device with its records, and what is to be tuned on it. 0, or an exit code. */
+/* open.c: open the device with its records, and what is to be tuned on it. 0, or an exit code. */
 int tune_open(const struct tune_args *args, clgaze_context **context, struct tune_problems *problems);
+clgaze_tune_again tune_again(const struct tune_args *args);
+const char *tune_nothing(const struct tune_args *args); /* why nothing may be left to tune */
+
+/* store.c: an exit code, after a sentence unless it is 0. */
+/* Refuse now a file that records could not be added to later; NULL: the user's. */
+int tune_store_check(clgaze_context *context, const char *option, const char *file);
+int tune_import(clgaze_context *context, const char *file);
+int tune_export(clgaze_context *context, const char *file);
+/* The problems whose record is of another driver. */
+void tune_stale(clgaze_context *context, struct tune_problems *problems, int gpu);
+/* A clgaze_log_fn: what was given up is said, or kept while a file is imported. */
+void tune_log(void *user, clgaze_log_level level, clgaze_status status, const char *message);
+
+/* Add a word to the note of a record that the tuner just made: "battery". */
+void tune_note(clgaze_context *context, const char *problem, const char *word);
+
+/* probe.c: what is used now for a small problem, timed before and after tuning.  The first returns the
+ * seconds that the last will take. */
+double tune_probe_open(clgaze_context *context, const struct tune_item *item);
+double tune_probe_slower(void); /* by which share it takes longer now, beyond noise; else 0 */
+void tune_probe_close(void);
 
 /* child.c: tune in a child process, and in another if that dies or hangs. */
-int tune_watched(const struct tune_args *args);
+int tune_watched(const struct tune_args *args, struct cJSON *into);
+int tune_count_devices(void); /* without opening them in this process, of which children are made */
+double tune_now(void);        /* seconds */
 
-/* report.c */
-int tune_list(void);
-int tune_show(clgaze_context *context, const struct tune_problems *problems, int tuning);
+/* show.c: on standard output, or into a JSON object. */
+int tune_list(struct cJSON *into);
+int tune_show(clgaze_context *context, const struct tune_problems *problems, const char *out, struct cJSON *into);
+int tune_dry_run(clgaze_context *context, const struct tune_problems *problems, clgaze_tune_again again,
+                 const char *nothing, struct cJSON *into);
+
+/* advise.c: time key blocks of several sizes for the first `most` problems of attend. */
+int tune_advise(clgaze_context *context, const struct tune_problems *problems, int most, struct cJSON *into);
+
+/* report.c: how far it has come, and the closing table. */
 void tune_report_heard(const struct tune_message *message);
-void tune_report_end(int code);
+int tune_report_has(const char *problem); /* was it found? */
+/* `nothing`: what it means that nothing was tuned. */
+void tune_report_end(int code, const char *nothing, struct cJSON *into);
 
 #endif

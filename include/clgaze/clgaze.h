@@ -7,7 +7,7 @@
  *   context.h   a device, and what the library may use of the host
  *   tensor.h    views of your buffers
  *   infer.h     pool -> gate -> score -> select -> attend; prefill = all of them
- *   train.h     truth: which blocks dense attention needs
+ *   train.h     truth: which blocks dense attention needs; attend_bwd: gradients of attend
  *   tune.h      the best configuration of each kernel, found once a device
  *
  * Licence: Apache-2.0.

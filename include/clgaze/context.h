@@ -51,6 +51,23 @@ typedef enum clgaze_log_level {
  */
 typedef void (*clgaze_log_fn)(void *user, clgaze_log_level level, clgaze_status status, const char *message);
 
+/** Which tuned records the plans of a context use, and whether plans are tuned.  See tune.h. */
+typedef enum clgaze_tuning_policy {
+    CLGAZE_TUNING_NEAREST = 0, /**< the nearest that there is; nothing is ever tuned.  Costs
+                                    nothing                                           */
+    CLGAZE_TUNING_STORED = 1,  /**< those of this device alone, of whatever length and
+                                    driver, none of devices like it                   */
+    CLGAZE_TUNING_NONE = 2,    /**< none, whatever is stored: the defaults            */
+    CLGAZE_TUNING_PLAN = 3     /**< the nearest; and a plan of a problem that has no record
+                                    of its own is tuned while it is made.  Costs tuning_ms,
+                                    and the time to build what is under way when they end:
+                                    some 100 ms on most devices, seconds on some.  What was
+                                    found lasts as long as the context: keep it for the
+                                    next start by clgaze_tuning_save().  A journal beside
+                                    the store is written the while, so that what ends the
+                                    process is not tried again                        */
+} clgaze_tuning_policy;
+
 /** How to make a context.  Zero everything that you do not set: zero is the
  *  default of every field. */
 typedef struct clgaze_context_options {
@@ -77,7 +94,16 @@ typedef struct clgaze_context_options {
                                 $XDG_CACHE_HOME/clgaze, else
                                 $HOME/.cache/clgaze.  On PoCL, which keeps a
                                 cache of its own, none is used                */
-    uint32_t reserved[8];  /**< zero                                          */
+
+    clgaze_tuning_policy tuning; /**< default CLGAZE_TUNING_NEAREST           */
+    int32_t tuning_ms;           /**< with CLGAZE_TUNING_PLAN: milliseconds for a plan,
+                                      1..600000; else unused                      */
+    int32_t remember;            /**< 1: problems that were planned without a record of
+                                      their own are written to a small file beside the
+                                      store when the context is freed, for clgaze-tune to
+                                      begin with; see clgaze_tuning_misses().  0 (default):
+                                      nothing is written                              */
+    uint32_t reserved[5];        /**< zero                                    */
 } clgaze_context_options;
 
 /**
@@ -90,6 +116,7 @@ typedef struct clgaze_context_options {
  * @retval CLGAZE_OK
  * @retval CLGAZE_ERR_NULL       `context` is NULL, or only one of `alloc` and
  *                               `release` is set.
+ * @retval CLGAZE_ERR_VALUE      `tuning`, `tuning_ms` or `remember` is out of range.
  * @retval CLGAZE_ERR_NO_DEVICE  No platform, or none that `pick` names.
  * @retval CLGAZE_ERR_CONTEXT    `device` is not a device of `options.context`,
  *                               or that has several and none was named.
@@ -104,7 +131,7 @@ CLGAZE_API clgaze_status clgaze_context_create(const clgaze_context_options *opt
 
 /**
  * Free a context.  NULL is allowed.  Its plans must be freed before; what was
- * enqueued still runs.
+ * enqueued still runs.  With options.remember, a file is written.
  *
  * @since 1.0
  */

@@ -40,7 +40,7 @@ typedef enum clgaze_op {
     CLGAZE_PREFILL = 5,   /**< the five above as one call */
     CLGAZE_TRUTH = 6,     /**< training, see train.h      */
     CLGAZE_DISTILL = 7,   /**< training, see train.h      */
-    CLGAZE_ATTEND_BWD = 8 /**< not in this version        */
+    CLGAZE_ATTEND_BWD = 8 /**< training, see train.h      */
 } clgaze_op;
 
 /** Pools, or-ed together; several are concatenated in this order. */

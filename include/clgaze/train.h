@@ -1,8 +1,9 @@
 /*
- * clgaze/train.h: what training a gate needs beside the pipeline.
+ * clgaze/train.h: what training needs beside the pipeline.
  *
- *     q, k, v -> truth -> truth, out
+ *     q, k, v -> truth -> truth, out                          teach a gate
  *     q_pooled, k_pooled, truth, w_k, w_q -> distill -> loss, dw_k, dw_q, and w_k, w_q changed
+ *     q, k, v, lists, out, lse, dout -> attend_bwd -> dq, dk, dv   teach the model behind it
  *
  * Problems, tensors, plans and calls are those of infer.h, and so are what
  * plans and calls answer.  What each operation computes is in docs/pipeline.md.
@@ -71,6 +72,35 @@ CLGAZE_API clgaze_status clgaze_distill_plan(clgaze_context *context, const clga
  */
 CLGAZE_API clgaze_status clgaze_distill(const clgaze_plan *plan, const clgaze_tensors *tensors,
                                         const clgaze_call *call);
+
+/**
+ * Plan attend_bwd.  Of the problem it reads what attend reads; `lse` need not
+ * be set.
+ *
+ * Arguments and answers are those of clgaze_attend_plan().
+ * @since 1.0
+ */
+CLGAZE_API clgaze_status clgaze_attend_bwd_plan(clgaze_context *context, const clgaze_problem *problem,
+                                                clgaze_plan **plan);
+
+/**
+ * Enqueue the gradients of attention: q, k, v, the lists in the form that the
+ * problem names, out and lse as attend made them from these, and dout, the
+ * gradient of out -> dq, dk, dv.
+ *
+ * out, dout and dq are [B,Sq,Hq,D], dk and dv [B,Sk,Hk,D], all of problem.dtype
+ * and with any strides as token tensors have; lse is [B,Hq,Sq] f32, compact.
+ * All are yours.  Inputs may overlap each other; dq, dk and dv overlap nothing.
+ * They are written, not added to, whatever they held; dk and dv are summed over
+ * the query heads of the group.  A query without a key (lse -inf) gets dq 0 and
+ * adds nothing; a key that no query keeps gets dk and dv 0.  The sums have one
+ * order: a device gives the same bits in every run of a plan.
+ *
+ * Arguments and answers are those of clgaze_attend().
+ * @since 1.0
+ */
+CLGAZE_API clgaze_status clgaze_attend_bwd(const clgaze_plan *plan, const clgaze_tensors *tensors,
+                                           const clgaze_call *call);
 
 #ifdef __cplusplus
 }

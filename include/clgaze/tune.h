@@ -57,10 +57,12 @@ typedef struct clgaze_tune_options {
     size_t max_candidates;   /**< most configurations a problem; 0: no cap          */
     clgaze_tune_again again; /**< which problems that have a record of this driver   */
     const char *journal;     /**< file that names the candidate under way, so that one
-                                  that ends the process is skipped next time; NULL: none */
-    /** Called between measurements; not 0 stops: what was found is kept. */
+                                  that ends the process is skipped next time, even if it is
+                                  what plans use; NULL: none.  For one process at a time */
+    /** Called before each problem and between measurements; not 0 stops: what was found is kept. */
     int (*progress)(void *user, const clgaze_tune_progress *progress);
-    /** Called after each problem, its record already in the context: save here. */
+    /** Called after each problem, its record already in the context (none if the search was
+        ended before anything was compared): save here. */
     void (*found)(void *user, const clgaze_tune_result *result);
     void *user;
     uint32_t reserved[8]; /**< zero */
@@ -107,9 +109,11 @@ CLGAZE_API clgaze_status clgaze_tuning_problem(clgaze_context *context, clgaze_o
                                                char *text, size_t capacity);
 
 /**
- * Add the records of a file to the context's; a record of the same device and
- * problem is replaced.  Lines that cannot be believed (unknown kernel, another
- * search space, a value that is not allowed) are logged and skipped.
+ * Add the records of a file to the context's: this merges, and this imports, for
+ * one may load any number of files.  A record of the same device and
+ * problem is replaced.  Records of other devices do no harm: they serve where there
+ * is none of this one, as the library's own do, and are never saved as this one's.  Lines that cannot be believed
+ * (unknown kernel, another search space, a value that is not allowed) are logged and skipped.
  *
  * @param[in] file  NULL: the user's file of this device; that it does not exist is no error then.
  *
@@ -122,7 +126,8 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
 
 /**
  * Write the context's records of this device that were tuned or loaded here, merged
- * with what the file holds: temporary file, sync, rename, under a lock.
+ * with what the file holds: temporary file, sync, rename, under a lock.  With a name
+ * this exports, and records that came from the user's file are written too.
  *
  * @param[in] file  NULL: the user's file of this device.
  *
@@ -134,6 +139,23 @@ CLGAZE_API clgaze_status clgaze_tuning_load(clgaze_context *context, const char 
  * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char *file);
+
+/**
+ * List the problems that plans were made for without a record of their own: those
+ * that contexts with options.remember left in a file, then those of this context if it
+ * has that option.  One that has a record by now is not listed; clgaze_tuning_save() to
+ * the user's file takes it from the file of misses, too.  Of more than 64 the oldest are forgotten.
+ *
+ * @param[out] ops, problems  Up to `capacity` of them, as clgaze_tune() wants them: one of
+ *                            the five operations each; `values` and `kernel` are NULL.
+ *                            Either may be NULL.
+ *
+ * @return The number of misses, which may be more than `capacity`; 0 also when the file
+ *         cannot be read or memory ran out, which is logged.
+ * @since 1.0
+ */
+CLGAZE_API size_t clgaze_tuning_misses(clgaze_context *context, clgaze_op *ops, clgaze_problem *problems,
+                                       size_t capacity);
 
 /**
  * Forget the context's records but for the library's own.  Files stay.

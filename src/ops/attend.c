@@ -93,9 +93,9 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
 /* ---- any device ---------------------------------------------------------- */
 
 const struct clg_param clg_attend_space[] = {
-    {"WG", 64, {32, 64, 128, 256}}, /* work-items in a group */
-    {"BM", 32, {4, 8, 16, 32, 64}}, /* query rows a group    */
-    {"BN", 16, {8, 16, 32, 64}},    /* keys a tile           */
+    {"WG", 128, {32, 64, 128, 256}}, /* work-items in a group */
+    {"BM", 32, {4, 8, 16, 32, 64}},  /* query rows a group    */
+    {"BN", 16, {8, 16, 32, 64}},     /* keys a tile           */
     {NULL, 0, {0}},
 };
 enum { WG, BM, BN };
@@ -131,7 +131,7 @@ const struct clg_kernel clg_kernel_attend = {
 
 /* ---- CPUs ------------------------------------------------------------------ */
 
-static const struct clg_param cpu_space[] = {
+const struct clg_param clg_attend_cpu_space[] = {
     {"BM", 64, {16, 32, 64, 128}}, /* query rows a work-item          */
     {"KT", 64, {16, 32, 64}},      /* keys a tile                     */
     {"VEC", 16, {8, 16}},          /* floats a vector                 */
@@ -139,11 +139,9 @@ static const struct clg_param cpu_space[] = {
     {"MR", 8, {2, 4, 8}},          /* keys or channels a micro-tile   */
     {NULL, 0, {0}},
 };
-enum { CPU_BM, CPU_KT, CPU_VEC, CPU_NV, CPU_MR };
-
-static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
+const char *clg_attend_cpu_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    const int vec = values[CPU_VEC], nv = values[CPU_NV];
+    const int vec = values[CLG_CPU_VEC], nv = values[CLG_CPU_NV];
     const int registers = device->float_width >= 16 ? 32 : 16;
 
     (void)p;
@@ -154,26 +152,26 @@ static const char *fits_cpu(const struct clg_device *device, const clgaze_proble
         return "rusticl does not hold its private arrays";
     if (vec == 16 && device->float_width < 16)
         return "the device's vectors are narrower than VEC";
-    if (vec * nv < 16 || values[CPU_BM] % (vec * nv) != 0)
+    if (vec * nv < 16 || values[CLG_CPU_BM] % (vec * nv) != 0)
         return "a micro-tile must be 16 or more queries wide and divide BM";
-    return nv * (values[CPU_MR] + 1) + 1 > registers ? "the micro-tile needs more registers than the device has"
-                                                     : NULL;
+    return nv * (values[CLG_CPU_MR] + 1) + 1 > registers ? "the micro-tile needs more registers than the device has"
+                                                         : NULL;
 }
 
 static clgaze_status launch_cpu(struct clg_run *run)
 {
-    return clg_attend_enqueue(run, (struct clg_cut){run->stage->values[CPU_BM], 1, 1});
+    return clg_attend_enqueue(run, (struct clg_cut){run->stage->values[CLG_CPU_BM], 1, 1});
 }
 
 const struct clg_kernel clg_kernel_attend_cpu = {
     .op = "attend",
     .name = "attend_cpu",
-    .space = cpu_space,
+    .space = clg_attend_cpu_space,
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", NULL},
     .entries = (const char *const[]){"attend_cpu", NULL},
     .options = "-cl-fast-relaxed-math",
     .key = clg_attend_key,
     .define = clg_attend_define,
-    .fits = fits_cpu,
+    .fits = clg_attend_cpu_fits,
     .launch = launch_cpu,
 };

@@ -23,5 +23,9 @@ void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale);
 /* Of cl/attend.cl, whose tiles truth uses too: WG, BM and BN. */
 extern const struct clg_param clg_attend_space[];
 const char *clg_attend_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);
+/* Of cl/attend_cpu.cl, whose micro-tiles attend_bwd uses too. */
+enum { CLG_CPU_BM, CLG_CPU_KT, CLG_CPU_VEC, CLG_CPU_NV, CLG_CPU_MR };
+extern const struct clg_param clg_attend_cpu_space[];
+const char *clg_attend_cpu_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);
 
 #endif

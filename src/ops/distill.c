@@ -79,8 +79,9 @@ static clgaze_status enqueue_rows(struct clg_run *run)
     const struct clg_sizes *n = &run->n;
     const cl_ulong scores_at = at(run, CLG_AT_SCORES, 0), truth_at = run->t.truth.offset;
     const cl_ulong losses_at = at(run, CLG_AT_STAGE, room_of(p).losses), seqs_from = clg_seqs_from(run);
-    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->cols;
-    const cl_int heads = p->q_heads, block_q = p->block_q, block_k = p->block_k, first = n->first, count = n->count;
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->seen;
+    const cl_int truth_cols = n->cols, heads = p->q_heads, block_q = p->block_q, block_k = p->block_k,
+                 first = n->first, count = n->count;
     const cl_float scale = 1.0f / sqrtf((float)clg_gate_dim(p));
     const size_t groups[3] = {(size_t)clg_slice_rows_seq(n), (size_t)heads, (size_t)sequences};
     const size_t local[3] = {(size_t)run->stage->values[WG], 1, 1};
@@ -97,6 +98,7 @@ static clgaze_status enqueue_rows(struct clg_run *run)
                                    CLG_ARG(sk),
                                    CLG_ARG(rows),
                                    CLG_ARG(cols),
+                                   CLG_ARG(truth_cols),
                                    CLG_ARG(heads),
                                    CLG_ARG(block_q),
                                    CLG_ARG(block_k),
@@ -127,7 +129,7 @@ static clgaze_status enqueue_side(struct clg_run *run, int entry)
     const cl_ulong x_at = at(run, keys ? CLG_AT_Q_GATED : CLG_AT_K_GATED, 0);
     const cl_ulong d_at = at(run, CLG_AT_STAGE, keys ? room.dk : room.dq);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, blocks_k = n->blocks_k;
-    const cl_int cols = n->cols, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
+    const cl_int cols = n->seen, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
     const cl_int block_q = p->block_q, block_k = p->block_k, first = n->first, count = n->count;
     const size_t groups[3] = {groups_of(run, keys ? n->blocks_k_seq : clg_slice_rows_seq(n)),
                               (size_t)(keys ? heads / share : heads), (size_t)sequences};
@@ -197,7 +199,8 @@ static struct matrix matrix_of(const struct clg_run *run, bool keys)
     return keys ? k : q;
 }
 
-static clgaze_status enqueue_weights(struct clg_run *run, const struct clg_gate_side *s, const struct matrix *m)
+static clgaze_status enqueue_weights(struct clg_run *run, const struct clg_gate_side *s, const struct matrix *m,
+                                     cl_int side)
 {
     const struct clg_sizes *n = &run->n;
     const cl_ulong x_at = s->x->offset, dy_at = at(run, CLG_AT_STAGE, m->dy), dw_at = m->dw->offset;
@@ -220,7 +223,7 @@ static clgaze_status enqueue_weights(struct clg_run *run, const struct clg_gate_
                                    CLG_ARG(s->heads),
                                    CLG_ARG(s->share),
                                    CLG_ARG(s->k),
-                                   CLG_ARG(s->which),
+                                   CLG_ARG(side),
                                    CLG_ARG(s->block)};
 
     return clg_enqueue(run, WEIGHTS, groups, local, args, CLG_COUNT(args));
@@ -257,24 +260,32 @@ static clgaze_status enqueue_update(struct clg_run *run, const struct clg_gate_s
     return clg_enqueue(run, UPDATE, groups, local, args, CLG_COUNT(args));
 }
 
+/* Gradients of the gated blocks before RoPE; without w_q what it makes of the queries is nobody's. */
+static clgaze_status turn_back(struct clg_run *run)
+{
+    const clgaze_problem *p = run->p;
+    struct clg_gate_side sides[] = {clg_gate_side(run, false), clg_gate_side(run, true)};
+    const enum clg_place q_place = p->gate_double ? CLG_AT_STAGE : CLG_AT_Q_GATED;
+    clgaze_tensor dy[2];
+
+    for (int keys = 0; keys < 2; keys++) {
+        const struct matrix m = matrix_of(run, keys);
+        const int64_t shape[4] = {run->n.batch, sides[keys].rows, sides[keys].heads, clg_gate_dim(p)};
+
+        dy[keys] = clg_scratch(run, keys ? CLG_AT_STAGE : q_place, m.dy, CLGAZE_F32, 4, shape);
+        sides[keys].y = &dy[keys];
+    }
+    return clg_gate_turn(run, ROPE, &sides[0], &sides[1], 2, true);
+}
+
 /* From the gradients of the gated blocks to those of the matrix, and to the matrix. */
 static clgaze_status teach(struct clg_run *run, bool keys)
 {
     const struct clg_gate_side s = clg_gate_side(run, keys);
     const struct matrix m = matrix_of(run, keys);
-    const int64_t shape[4] = {run->n.batch, s.rows, s.heads, clg_gate_dim(run->p)};
-    const clgaze_tensor dy = clg_scratch(run, CLG_AT_STAGE, m.dy, CLGAZE_F32, 4, shape);
-    struct clg_gate_side in_place = s;
-    clgaze_status st = CLGAZE_OK;
+    clgaze_status st = enqueue_weights(run, &s, &m, keys);
 
-    in_place.y = &dy;
-    if (run->p->rope_pairs || run->warming)
-        TRY(clg_gate_turn(run, ROPE, &in_place, &dy, true));
-    TRY(enqueue_weights(run, &s, &m));
-    if (run->update || run->warming)
-        TRY(enqueue_update(run, &s, &m));
-out:
-    return st;
+    return st == CLGAZE_OK && (run->update || run->warming) ? enqueue_update(run, &s, &m) : st;
 }
 
 static clgaze_status launch(struct clg_run *run)
@@ -290,6 +301,8 @@ static clgaze_status launch(struct clg_run *run)
     if (n->first + n->count < n->rows) /* more slices follow */
         goto out;
     TRY(enqueue_loss(run));
+    if (run->p->rope_pairs || run->warming)
+        TRY(turn_back(run));
     TRY(teach(run, true));
     if (twice)
         TRY(teach(run, false));

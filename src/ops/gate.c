@@ -1,6 +1,6 @@
 /*
- * gate.c: launcher of cl/gate.cl, for any device, and of cl/gate_cpu.cl: a
- * product, then cl/rope.cl.
+ * gate.c: launcher of cl/gate.cl, for any device, of cl/gate_cpu.cl and of
+ * cl/gate_nv.cl: a product, then cl/rope.cl.
  */
 #include "gate.h"
 
@@ -25,11 +25,10 @@ void clg_gate_define(const clgaze_problem *p, const int *values, struct clg_text
 
 const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    (void)p;
-    return clg_tile_fits(device, values);
+    return clg_tile_fits(device, p->head_dim, values);
 }
 
-/* Both products take the same arguments. */
+/* All products take the same arguments. */
 static clgaze_status enqueue(struct clg_run *run, const struct clg_gate_side *s, const size_t groups[3], size_t items)
 {
     const cl_ulong x_at = s->x->offset, w_at = s->w->offset, y_at = s->y->offset;
@@ -49,24 +48,30 @@ clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side 
     return enqueue(run, s, groups, clg_tile_items(run->stage->values));
 }
 
-clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *s, const clgaze_tensor *x,
-                            bool back)
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
+                            const struct clg_gate_side *k, int sides, bool back)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
-    const cl_ulong x_at = x->offset, y_at = s->y->offset, f_at = run->t.rope_inv_freq.offset;
-    const cl_ulong seqs_from = clg_seqs_from(run);
+    const clgaze_tensor *q_from = q->w ? q->y : q->x, *k_from = k->w ? k->y : k->x;
+    const cl_ulong q_at = q_from->offset, q_to_at = q->y->offset, k_at = k_from->offset, k_to_at = k->y->offset;
+    const cl_ulong f_at = run->t.rope_inv_freq.offset, seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, pairs = p->rope_pairs;
+    const cl_int heads = q->heads > k->heads ? q->heads : k->heads;
+    const cl_int span = run->plan->ctx->device.cpu ? heads : 4; /* a CPU saves sines, a GPU waits for memory */
     const cl_float2 scale = {{p->rope_scale, back ? -p->rope_scale : p->rope_scale}};
-    const cl_int span = run->plan->ctx->device.cpu ? s->heads : 4; /* a CPU saves sines, a GPU waits for memory */
-    const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs);
-    const size_t spans = (size_t)((s->heads + span - 1) / span);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)s->rows_seq, (size_t)sequences * spans};
+    const size_t wg = 32, items = (size_t)(clg_gate_dim(p) - pairs), spans = (size_t)((heads + span - 1) / span);
+    const int blocks = sides > 1 && k->rows_seq > q->rows_seq ? k->rows_seq : q->rows_seq;
+    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)blocks, (size_t)sides * (size_t)sequences * spans};
     const size_t local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {CLG_ARG(x->buffer),
-                                   CLG_ARG(x_at),
-                                   CLG_ARG(s->y->buffer),
-                                   CLG_ARG(y_at),
+    const struct clg_arg args[] = {CLG_ARG(q_from->buffer),
+                                   CLG_ARG(q_at),
+                                   CLG_ARG(q->y->buffer),
+                                   CLG_ARG(q_to_at),
+                                   CLG_ARG(k_from->buffer),
+                                   CLG_ARG(k_at),
+                                   CLG_ARG(k->y->buffer),
+                                   CLG_ARG(k_to_at),
                                    CLG_ARG(run->t.rope_inv_freq.buffer),
                                    CLG_ARG(f_at),
                                    CLG_ARG(run->workspace),
@@ -74,11 +79,13 @@ clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gat
                                    CLG_ARG(sequences),
                                    CLG_ARG(sq),
                                    CLG_ARG(sk),
-                                   CLG_ARG(s->rows),
-                                   CLG_ARG(s->heads),
+                                   CLG_ARG(q->rows),
+                                   CLG_ARG(k->rows),
+                                   CLG_ARG(q->heads),
+                                   CLG_ARG(k->heads),
                                    CLG_ARG(pairs),
-                                   CLG_ARG(s->which),
-                                   CLG_ARG(s->block),
+                                   CLG_ARG(q->block),
+                                   CLG_ARG(k->block),
                                    CLG_ARG(span),
                                    CLG_ARG(scale)};
 
@@ -95,7 +102,7 @@ struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
         &t->k_pooled,
         &t->w_k,
         &t->k_gated,
-        1,
+        true,
         n->blocks_k,
         n->blocks_k_seq,
         twice ? p->kv_heads : p->q_heads,
@@ -107,7 +114,7 @@ struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
         &t->q_pooled,
         twice ? &t->w_q : NULL,
         &t->q_gated,
-        0,
+        false,
         n->rows,
         n->rows_seq,
         p->q_heads,
@@ -122,16 +129,14 @@ struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys)
 clgaze_status clg_gate_launch(struct clg_run *run,
                               clgaze_status (*multiply)(struct clg_run *run, const struct clg_gate_side *s))
 {
+    const struct clg_gate_side q = clg_gate_side(run, false), k = clg_gate_side(run, true);
     clgaze_status st = CLGAZE_OK;
 
-    for (int keys = 1; keys >= 0; keys--) {
-        const struct clg_gate_side s = clg_gate_side(run, keys);
-
-        if (s.w)
-            TRY(multiply(run, &s));
-        if (!s.w || run->p->rope_pairs || run->warming)
-            TRY(clg_gate_turn(run, ROPE, &s, s.w ? s.y : s.x, false)); /* without a matrix it also copies */
-    }
+    TRY(multiply(run, &k));
+    if (q.w)
+        TRY(multiply(run, &q));
+    if (run->p->rope_pairs || !q.w || run->warming)
+        TRY(clg_gate_turn(run, ROPE, &q, &k, run->p->rope_pairs ? 2 : 1, false));
 out:
     return st;
 }
@@ -200,4 +205,44 @@ const struct clg_kernel clg_kernel_gate_cpu = {
     .define = clg_gate_define,
     .fits = fits_cpu,
     .launch = launch_cpu,
+};
+
+/* ---- NVIDIA ---------------------------------------------------------------- */
+
+static const struct clg_param no_space[] = {{NULL, 0, {0}}};
+enum { NV_ITEMS = 128, NV_LOCAL = 43008 };
+
+static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    (void)values;
+    if (device->nv_arch < 80)
+        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
+    return device->local_bytes < NV_LOCAL ? "the device has too little local memory" : NULL;
+}
+
+static clgaze_status multiply_nv(struct clg_run *run, const struct clg_gate_side *s)
+{
+    const size_t groups[3] = {clg_tiles(clg_gate_dim(run->p)), clg_tiles(s->rows * run->n.batch), (size_t)s->heads};
+
+    return enqueue(run, s, groups, NV_ITEMS);
+}
+
+static clgaze_status launch_nv(struct clg_run *run)
+{
+    return clg_gate_launch(run, multiply_nv);
+}
+
+const struct clg_kernel clg_kernel_gate_nv = {
+    .op = "gate",
+    .name = "gate_nv",
+    .space = no_space,
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "gate_nv.cl", "rope.cl", NULL},
+    .entries = (const char *const[]){"gate_nv", "rope", NULL},
+    .options = "-cl-nv-verbose",
+    .prove = true,
+    .key = clg_gate_key,
+    .define = clg_gate_define,
+    .fits = fits_nv,
+    .launch = launch_nv,
 };

@@ -9,17 +9,18 @@
 /* One side of the gate: y = rope(x w). */
 struct clg_gate_side {
     const clgaze_tensor *x, *w, *y; /* w NULL: the side has no matrix          */
-    cl_int which;                   /* 0 queries, 1 keys                       */
-    cl_int rows, rows_seq;          /* of the shapes; most of one sequence     */
-    cl_int heads, share;            /* of y; of them that read one head of x   */
-    cl_int k, block;                /* channels of x; tokens of a row          */
+    bool keys;
+    cl_int rows, rows_seq; /* of the shapes; most of one sequence     */
+    cl_int heads, share;   /* of y; of them that read one head of x   */
+    cl_int k, block;       /* channels of x; tokens of a row          */
 };
 
 struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
 
-/* y = RoPE(x) by cl/rope.cl, the stage's kernel `entry`; back: the transposed turn. */
-clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *s, const clgaze_tensor *x,
-                            bool back);
+/* RoPE by cl/rope.cl, the stage's kernel `entry`, of the queries, and of the keys where `sides` is 2: of y, or
+ * without a matrix from x to y. `back`: the transposed turn. */
+clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
+                            const struct clg_gate_side *k, int sides, bool back);
 /* y = x w by cl/gate.cl. */
 clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
 /* Both sides: `multiply` where there is a matrix, then RoPE. */

@@ -199,7 +199,7 @@ out:
 static const char *unserved(const struct clg_run *run, const struct clg_gate_side *s)
 {
     const struct clg_run max = largest(run->p);
-    const struct clg_gate_side warmed = clg_gate_side(&max, s->which);
+    const struct clg_gate_side warmed = clg_gate_side(&max, s->keys);
     const struct product g = product_of(run, s, s->heads - 1);
     cl_mem workspace = run->workspace;
 

@@ -30,39 +30,41 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
     return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }
 
-static clgaze_status side(struct clg_run *run, int is_k)
+/* Both sides at once, or the one that is given. */
+static clgaze_status launch(struct clg_run *run)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
-    const clgaze_tensor *x = is_k ? &run->t.k_gate : &run->t.q_gate;
-    const clgaze_tensor *y = is_k ? &run->t.k_pooled : &run->t.q_pooled;
-    const cl_ulong4 x_at = clg_at(x);
-    const cl_ulong y_at = y->offset, seqs_from = clg_seqs_from(run);
-    const cl_int sequences = n->sequences, tokens = is_k ? n->sk : n->sq, rows = is_k ? n->blocks_k : n->rows;
-    const cl_int heads = is_k ? p->kv_heads : p->q_heads, block = is_k ? p->block_k : p->block_q, which = is_k;
-    const cl_int pools = (cl_int)(is_k ? p->k_pool : p->q_pool), n_pools = clg_pools((uint32_t)pools);
-    const size_t wg = (size_t)run->stage->values[WG];
-    const size_t items = (size_t)heads * (size_t)(p->head_dim / run->stage->values[VEC]);
-    const size_t groups[3] = {(items + wg - 1) / wg, (size_t)(is_k ? n->blocks_k_seq : n->rows_seq),
-                              (size_t)sequences};
+    const int *values = run->stage->values;
+    const bool has_q = run->t.q_gate.buffer != NULL, has_k = run->t.k_gate.buffer != NULL;
+    const clgaze_tensor *q = has_q ? &run->t.q_gate : &run->t.k_gate, *k = has_k ? &run->t.k_gate : &run->t.q_gate;
+    const clgaze_tensor *q_to = has_q ? &run->t.q_pooled : &run->t.k_pooled;
+    const clgaze_tensor *k_to = has_k ? &run->t.k_pooled : &run->t.q_pooled;
+    const cl_ulong4 q_at = clg_at(q), k_at = clg_at(k);
+    const cl_ulong q_to_at = q_to->offset, k_to_at = k_to->offset, seqs_from = clg_seqs_from(run);
+    const cl_int sequences = n->sequences, first_side = !has_q, sq = n->sq, sk = n->sk, rows = n->rows;
+    const cl_int blocks_k = n->blocks_k, q_heads = p->q_heads, kv_heads = p->kv_heads;
+    const cl_int block_q = p->block_q, block_k = p->block_k;
+    const cl_int q_pools = (cl_int)p->q_pool, k_pools = (cl_int)p->k_pool;
+    const cl_int q_n = clg_pools(p->q_pool), k_n = clg_pools(p->k_pool);
+    const size_t wg = (size_t)values[WG], per_head = (size_t)(p->head_dim / values[VEC]);
+    const int heads = has_q ? q_heads : kv_heads; /* the more */
+    const int blocks = !has_k || (has_q && n->rows_seq > n->blocks_k_seq) ? n->rows_seq : n->blocks_k_seq;
+    const size_t groups[3] = {((size_t)heads * per_head + wg - 1) / wg, (size_t)blocks,
+                              (size_t)sequences * (size_t)(has_q + has_k)};
     const size_t local[3] = {wg, 1, 1};
-    const struct clg_arg args[] = {CLG_ARG(x->buffer),      CLG_ARG(x_at),      CLG_ARG(y->buffer), CLG_ARG(y_at),
-                                   CLG_ARG(run->workspace), CLG_ARG(seqs_from), CLG_ARG(sequences), CLG_ARG(tokens),
-                                   CLG_ARG(rows),           CLG_ARG(heads),     CLG_ARG(which),     CLG_ARG(block),
-                                   CLG_ARG(pools),          CLG_ARG(n_pools)};
+    const struct clg_arg args[] = {
+        CLG_ARG(q->buffer),    CLG_ARG(q_at),      CLG_ARG(q_to->buffer),
+        CLG_ARG(q_to_at),      CLG_ARG(k->buffer), CLG_ARG(k_at),
+        CLG_ARG(k_to->buffer), CLG_ARG(k_to_at),   CLG_ARG(run->workspace),
+        CLG_ARG(seqs_from),    CLG_ARG(sequences), CLG_ARG(first_side),
+        CLG_ARG(sq),           CLG_ARG(sk),        CLG_ARG(rows),
+        CLG_ARG(blocks_k),     CLG_ARG(q_heads),   CLG_ARG(kv_heads),
+        CLG_ARG(block_q),      CLG_ARG(block_k),   CLG_ARG(q_pools),
+        CLG_ARG(k_pools),      CLG_ARG(q_n),       CLG_ARG(k_n),
+    };
 
     return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
-}
-
-static clgaze_status launch(struct clg_run *run)
-{
-    clgaze_status st = CLGAZE_OK;
-
-    if (run->t.q_gate.buffer)
-        st = side(run, 0);
-    if (st == CLGAZE_OK && run->t.k_gate.buffer)
-        st = side(run, 1);
-    return st;
 }
 
 const struct clg_kernel clg_kernel_pool = {

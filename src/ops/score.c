@@ -1,5 +1,6 @@
 /*
- * score.c: launcher of cl/score.cl, for any device, and of cl/score_cpu.cl.
+ * score.c: launcher of cl/score.cl, for any device, of cl/score_cpu.cl and of
+ * cl/score_nv.cl.
  */
 #include <math.h>
 
@@ -18,7 +19,7 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
     clg_define(text, "CAUSAL", p->causal);
 }
 
-/* Both kernels take the same arguments. */
+/* All take the same arguments. */
 static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t items)
 {
     const clgaze_problem *p = run->p;
@@ -27,7 +28,7 @@ static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t
     const cl_ulong q_at = t->q_gated.offset, k_at = t->k_gated.offset, s_at = t->scores.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
     const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, blocks_k = n->blocks_k;
-    const cl_int cols = n->cols, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
+    const cl_int cols = n->seen, heads = p->q_heads, share = p->gate_double ? p->q_heads / p->kv_heads : 1;
     const cl_int block_q = p->block_q, block_k = p->block_k, first = n->first, count = n->count;
     const cl_float scale = 1.0f / sqrtf((float)clg_gate_dim(p));
     const size_t local[3] = {items, 1, 1};
@@ -60,13 +61,12 @@ static clgaze_status enqueue(struct clg_run *run, const size_t groups[3], size_t
 
 static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    (void)p;
-    return clg_tile_fits(device, values);
+    return clg_tile_fits(device, clg_gate_dim(p), values);
 }
 
 static clgaze_status launch(struct clg_run *run)
 {
-    const size_t groups[3] = {clg_tiles(run->n.cols), clg_tiles(clg_slice_rows_seq(&run->n)),
+    const size_t groups[3] = {clg_tiles(run->n.seen), clg_tiles(clg_slice_rows_seq(&run->n)),
                               (size_t)run->p->q_heads * (size_t)run->n.sequences};
 
     return enqueue(run, groups, clg_tile_items(run->stage->values));
@@ -109,7 +109,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
     const int *values = run->stage->values;
     const size_t wg = (size_t)values[WG],
                  row_tiles = (size_t)((clg_slice_rows_seq(&run->n) + values[RM] - 1) / values[RM]);
-    const size_t items = row_tiles * (size_t)((run->n.cols + values[CN] - 1) / values[CN]);
+    const size_t items = row_tiles * (size_t)((run->n.seen + values[CN] - 1) / values[CN]);
     const size_t groups[3] = {(items + wg - 1) / wg, (size_t)run->p->q_heads, (size_t)run->n.sequences};
 
     return enqueue(run, groups, wg);
@@ -126,4 +126,40 @@ const struct clg_kernel clg_kernel_score_cpu = {
     .define = define,
     .fits = fits_cpu,
     .launch = launch_cpu,
+};
+
+/* ---- NVIDIA ---------------------------------------------------------------- */
+
+static const struct clg_param no_space[] = {{NULL, 0, {0}}};
+enum { NV_ITEMS = 128, NV_LOCAL = 32768 };
+
+static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    (void)p;
+    (void)values;
+    if (device->nv_arch < 80)
+        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
+    return device->local_bytes < NV_LOCAL ? "the device has too little local memory" : NULL;
+}
+
+static clgaze_status launch_nv(struct clg_run *run)
+{
+    const size_t groups[3] = {clg_tiles(run->n.seen), clg_tiles(clg_slice_rows_seq(&run->n)),
+                              (size_t)run->p->q_heads * (size_t)run->n.sequences};
+
+    return enqueue(run, groups, NV_ITEMS);
+}
+
+const struct clg_kernel clg_kernel_score_nv = {
+    .op = "score",
+    .name = "score_nv",
+    .space = no_space,
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "score_nv.cl", NULL},
+    .entries = (const char *const[]){"score_nv", NULL},
+    .options = "-cl-nv-verbose",
+    .prove = true,
+    .key = key,
+    .define = define,
+    .fits = fits_nv,
+    .launch = launch_nv,
 };

@@ -32,6 +32,14 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
     return (size_t)values[0] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
 }
 
+enum { MERGE_ITEMS = 64 }; /* a row; on a CPU one */
+
+static void define_cpu(const clgaze_problem *p, const int *values, struct clg_text *text)
+{
+    define(p, values, text);
+    clg_define(text, "MERGE_WG", 1);
+}
+
 static const char *fits_cpu(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)p;
@@ -48,17 +56,17 @@ static cl_ulong slice_at(const struct clg_run *run, const clgaze_tensor *x)
 }
 
 /* The rows that the rule works on: those given, or the heads' common ones. */
-static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
+static clgaze_status merge(struct clg_run *run, size_t items, clgaze_tensor *rows_of_lists)
 {
     const struct clg_sizes *n = &run->n;
     const clgaze_tensor *x = &run->t.scores;
-    const int64_t shape[4] = {n->batch, n->list_heads, n->count, n->cols};
+    const int64_t shape[4] = {n->batch, n->list_heads, n->count, n->seen};
     const clgaze_tensor y = clg_scratch(run, CLG_AT_MERGED, 0, CLGAZE_F32, 4, shape);
     const cl_ulong x_at = slice_at(run, x), y_at = y.offset;
-    const cl_int batch = n->batch, count = n->count, cols = n->cols, heads = n->list_heads;
+    const cl_int batch = n->batch, count = n->count, cols = n->seen, heads = n->list_heads;
     const cl_int pitch = (cl_int)x->shape[2];
     const cl_int share = n->score_heads / (n->list_heads ? n->list_heads : 1);
-    const size_t groups[3] = {(size_t)count, (size_t)heads, (size_t)batch}, local[3] = {1, 1, 1};
+    const size_t groups[3] = {(size_t)count, (size_t)heads, (size_t)batch}, local[3] = {items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(x->buffer), CLG_ARG(x_at),  CLG_ARG(y.buffer), CLG_ARG(y_at),
                                    CLG_ARG(batch),     CLG_ARG(count), CLG_ARG(cols),     CLG_ARG(heads),
                                    CLG_ARG(share),     CLG_ARG(pitch)};
@@ -67,20 +75,20 @@ static clgaze_status merge(struct clg_run *run, clgaze_tensor *rows_of_lists)
     return clg_enqueue(run, MERGE, groups, local, args, CLG_COUNT(args));
 }
 
-/* Work-groups of `wg` items that take `share` rows each. */
-static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
+/* Work-groups of `wg` items that take `share` rows each; of `merging` items to merge one. */
+static clgaze_status enqueue(struct clg_run *run, size_t wg, int share, size_t merging)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
     const clgaze_tensors *t = &run->t;
     const cl_int merged = n->score_heads != n->list_heads;
     clgaze_tensor x = t->scores;
-    clgaze_status st = merged || run->warming ? merge(run, &x) : CLGAZE_OK;
+    clgaze_status st = merged || run->warming ? merge(run, merging, &x) : CLGAZE_OK;
     const cl_ulong x_at = slice_at(run, &x), c_at = t->counts.offset, b_at = t->blocks.offset,
                    seqs_from = clg_seqs_from(run);
     const cl_int per_length = p->rule == CLGAZE_RATIO, limit_last = per_length ? clg_max_cols(p) : 0;
     const cl_int limit_stride = p->values ? limit_last + 1 : 0;
-    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->cols;
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, cols = n->seen, blocks_k = n->cols;
     const cl_int heads = n->list_heads, width = n->width, block_q = p->block_q, block_k = p->block_k;
     const cl_int sink = p->sink, local_n = p->local, last_rows = p->last_rows, min_k = p->min_k;
     const cl_int max_k = p->max_k_blocks ? p->max_k_blocks : INT32_MAX;
@@ -104,6 +112,7 @@ static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
                                    CLG_ARG(sk),
                                    CLG_ARG(rows),
                                    CLG_ARG(cols),
+                                   CLG_ARG(blocks_k),
                                    CLG_ARG(heads),
                                    CLG_ARG(width),
                                    CLG_ARG(block_q),
@@ -123,39 +132,50 @@ static clgaze_status enqueue(struct clg_run *run, size_t wg, int share)
 
 static clgaze_status launch(struct clg_run *run)
 {
-    return enqueue(run, (size_t)run->stage->values[0], 1);
+    return enqueue(run, (size_t)run->stage->values[0], 1, MERGE_ITEMS);
 }
 
 static clgaze_status launch_cpu(struct clg_run *run)
 {
-    return enqueue(run, 1, 1);
+    return enqueue(run, 1, 1, 1);
 }
 
 /* ---- NVIDIA ---------------------------------------------------------------- */
 
-enum { NV_WARPS = 4, NV_KEYS = 64 /* most that a lane holds */ };
+static const struct clg_param nv_space[] = {
+    {"TEAM", 1, {1, 4, 8, 16}}, /* warps a row */
+    {NULL, 0, {0}},
+};
+enum { TEAM };
+
+/* Keys that a lane holds, so that the team holds a row. */
+static int nv_keys(const clgaze_problem *p, const int *values)
+{
+    int keys = 4;
+
+    while (keys * values[TEAM] * 32 < clg_max_cols(p))
+        keys *= 2;
+    return keys;
+}
 
 static clgaze_status launch_nv(struct clg_run *run)
 {
-    return enqueue(run, NV_WARPS * 32, NV_WARPS);
+    const int team = run->stage->values[TEAM];
+
+    return team > 1 ? enqueue(run, (size_t)team * 32, 1, MERGE_ITEMS) : enqueue(run, 4 * 32, 4, MERGE_ITEMS);
 }
 
 static void define_nv(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
-    int keys = 4;
-
-    while (keys * 32 < clg_max_cols(p))
-        keys *= 2;
     define(p, values, text);
-    clg_define(text, "KEYS", keys);
+    clg_define(text, "KEYS", nv_keys(p, values));
 }
 
 static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    (void)values;
     if (device->nv_arch < 80)
         return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
-    return clg_max_cols(p) > NV_KEYS * 32 ? "a row has more than 2048 blocks" : NULL;
+    return nv_keys(p, values) > (values[TEAM] < 16 ? 16 : 32) ? "TEAM warps have too few registers for a row" : NULL;
 }
 
 /* ---- the rule's numbers ------------------------------------------------------ */
@@ -214,7 +234,7 @@ const struct clg_kernel clg_kernel_select_cpu = {
     .entries = (const char *const[]){"select_cpu", "merge", NULL},
     .options = "",
     .key = key,
-    .define = define,
+    .define = define_cpu,
     .fits = fits_cpu,
     .prepare = prepare,
     .launch = launch_cpu,
@@ -223,7 +243,7 @@ const struct clg_kernel clg_kernel_select_cpu = {
 const struct clg_kernel clg_kernel_select_nv = {
     .op = "select",
     .name = "select_nv",
-    .space = no_space,
+    .space = nv_space,
     .sources = (const char *const[]){"common.cl", "rank.cl", "select_nv.cl", "merge.cl", NULL},
     .entries = (const char *const[]){"select_nv", "merge", NULL},
     .options = "-cl-nv-verbose",

@@ -4,11 +4,12 @@
 #include "tile.h"
 
 const struct clg_param clg_tile_space[] = {
-    {"TM", 8, {4, 8}}, /* rows a work-item    */
-    {"TN", 8, {4, 8}}, /* columns a work-item */
+    {"TM", 4, {4, 8}},        /* rows a work-item    */
+    {"TN", 8, {4, 8}},        /* columns a work-item */
+    {"STEP", 8, {8, 16, 32}}, /* depth of a tile     */
     {NULL, 0, {0}},
 };
-enum { TM, TN };
+enum { TM, TN, STEP };
 
 size_t clg_tile_items(const int *values)
 {
@@ -20,11 +21,11 @@ size_t clg_tiles(int n)
     return (size_t)((n + CLG_TILE - 1) / CLG_TILE);
 }
 
-const char *clg_tile_fits(const struct clg_device *device, const int *values)
+const char *clg_tile_fits(const struct clg_device *device, int depth, const int *values)
 {
-    enum { STEP = 8, LOCAL = 4 * STEP * (CLG_TILE + 4) * 4 };
-
-    if (device->local_bytes < LOCAL)
+    if (depth % values[STEP] != 0)
+        return "STEP does not divide the depth of the product";
+    if (device->local_bytes < 16 * (size_t)values[STEP] * (CLG_TILE + 4))
         return "the device has too little local memory";
     return clg_tile_items(values) > device->max_group ? "the device's work-groups are too small" : NULL;
 }

@@ -1,10 +1,11 @@
 /*
- * truth.c: launcher of cl/truth.cl, for any device: attention or its lse alone,
- * then the map.
+ * truth.c: launchers of cl/truth.cl, for any device (attention or its lse alone,
+ * then the map), and of cl/truth_cpu.cl (both at once).
  */
 #include "attend.h"
 
 enum { ATTEND, TRUTH_LSE, TRUTH_MAP }; /* entries */
+enum { TRUTH_CPU };                    /* of truth_cpu */
 enum { WG, BM };                       /* of the space */
 
 /* What attend is here: dense, with lse. */
@@ -135,4 +136,93 @@ const struct clg_kernel clg_kernel_truth = {
     .define = define,
     .fits = clg_attend_fits,
     .launch = launch,
+};
+
+/* ---- CPUs ------------------------------------------------------------------ */
+
+enum { SHARES = 4 }; /* groups a processor: what one has more to do than another is a fraction of its share */
+
+/* Groups that work on the tiles of `rows` query blocks. */
+static size_t cpu_groups(const clgaze_context *ctx, int64_t rows)
+{
+    const size_t most = ctx->device.compute_units * SHARES;
+
+    return (size_t)rows < most ? (size_t)rows : most;
+}
+
+/* Room for the maxima of each group's rows. */
+static clgaze_status prepare_cpu(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
+{
+    const size_t most = ctx->device.compute_units * SHARES;
+
+    stage->workspace = most * (size_t)stage->values[CLG_CPU_BM] * (size_t)clg_max_cols(p) * sizeof(float);
+    return CLGAZE_OK;
+}
+
+static clgaze_status launch_cpu(struct clg_run *run)
+{
+    const clgaze_problem *p = run->p;
+    const struct clg_sizes *n = &run->n;
+    const clgaze_tensors *t = &run->t;
+    const int64_t shape[1] = {1};
+    const clgaze_tensor tops = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_F32, 1, shape);
+    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), out_at = clg_at(&t->out);
+    const cl_ulong l_at = t->lse.offset, t_at = t->truth.offset, tops_at = tops.offset;
+    const cl_ulong seqs_from = clg_seqs_from(run);
+    const cl_int with_v = t->v.buffer != NULL, with_lse = t->lse.buffer != NULL;
+    const cl_int sequences = n->sequences, sq = n->sq, sk = n->sk, rows = n->rows, rows_seq = n->rows_seq;
+    const cl_int cols = n->cols, block_q = p->block_q, block_k = p->block_k, q_heads = p->q_heads;
+    const cl_int group = p->q_heads / p->kv_heads;
+    const size_t groups[3] = {cpu_groups(run->plan->ctx, (int64_t)rows_seq * q_heads * sequences), 1, 1};
+    const size_t local[3] = {1, 1, 1};
+    cl_float fold, scale;
+    const struct clg_arg args[] = {
+        CLG_ARG(t->q.buffer),
+        CLG_ARG(q_at),
+        CLG_ARG(t->k.buffer),
+        CLG_ARG(k_at),
+        CLG_ARG(t->v.buffer),
+        CLG_ARG(v_at),
+        CLG_ARG(t->out.buffer),
+        CLG_ARG(out_at),
+        CLG_ARG(with_v),
+        CLG_ARG(t->lse.buffer),
+        CLG_ARG(l_at),
+        CLG_ARG(with_lse),
+        CLG_ARG(t->truth.buffer),
+        CLG_ARG(t_at),
+        CLG_ARG(tops.buffer),
+        CLG_ARG(tops_at),
+        CLG_ARG(run->workspace),
+        CLG_ARG(seqs_from),
+        CLG_ARG(sequences),
+        CLG_ARG(sq),
+        CLG_ARG(sk),
+        CLG_ARG(rows),
+        CLG_ARG(rows_seq),
+        CLG_ARG(cols),
+        CLG_ARG(block_q),
+        CLG_ARG(block_k),
+        CLG_ARG(q_heads),
+        CLG_ARG(group),
+        CLG_ARG(fold),
+        CLG_ARG(scale),
+    };
+
+    clg_attend_fold(p, &fold, &scale);
+    return clg_enqueue(run, TRUTH_CPU, groups, local, args, CLG_COUNT(args));
+}
+
+const struct clg_kernel clg_kernel_truth_cpu = {
+    .op = "truth",
+    .name = "truth_cpu",
+    .space = clg_attend_cpu_space,
+    .sources = (const char *const[]){"common.cl", "attend_cpu.cl", "truth_cpu.cl", NULL},
+    .entries = (const char *const[]){"truth_cpu", NULL},
+    .options = "-cl-fast-relaxed-math",
+    .key = clg_attend_key,
+    .define = define,
+    .fits = clg_attend_cpu_fits,
+    .prepare = prepare_cpu,
+    .launch = launch_cpu,
 };

@@ -52,6 +52,9 @@ by_cmake() { # WAY FOLDER OPTION...
     cat "$work/install.log"
     exit 1
 }
+if [ -x "$work/there/bin/clgaze-tune" ]; then
+    find "$work/there" -path '*/man1/clgaze-tune.1' | grep -q .
+fi
 mv "$work/there" "$work/prefix"
 prefix=$work/prefix
 by_cmake find_package package-static -DCMAKE_PREFIX_PATH="$prefix"

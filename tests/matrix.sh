@@ -1,12 +1,17 @@
 #!/bin/sh
-# runtime.sh NAME WORK CONSUMER TEST...: run the tests at tiny sizes on another
-# runtime, or with another way of PoCL to compile a work-group:
-# pocl_loops, pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl, intel_cpu.
+# matrix.sh NAME WORK CONSUMER PROGRAM...: run programs at tiny sizes on another
+# runtime, or with another way of PoCL to compile a work-group: pocl_loops,
+# pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl, intel_cpu, nvidia.
+#
+# A program is a test, or clgaze-run: then its self-test.  Each may take
+# CLGAZE_MATRIX_SECONDS, 300 if that is not set; one that takes longer is SKIPPED:
+# some runtimes are a thousand times slower than others.
 set -eu
 name=$1
 work=$2
 consumer=$3
 shift 3
+most=${CLGAZE_MATRIX_SECONDS:-300}
 
 # PoCL's cache does not tell the methods apart, and only a compilation shows
 # whether this PoCL has the method: start from an empty cache.
@@ -27,6 +32,9 @@ rusticl)
 intel_cpu) # not a package of Debian's: OCL_ICD_VENDORS may name a folder with its .icd
     platform='Intel(R) OpenCL'
     ;;
+nvidia)
+    platform='NVIDIA CUDA'
+    ;;
 *)
     echo "unknown runtime $name"
     exit 1
@@ -42,14 +50,29 @@ if [ -z "$line" ]; then
 fi
 export CLGAZE_TEST_DEVICE=$((line - 2)) # after the line with the version
 sed -n "${line}p" "$work/devices"
-for test in "$@"; do
-    echo "== ${test##*/}"
-    failed=0
-    "$test" >"$work/log" 2>&1 || failed=$?
+failed=0
+for program in "$@"; do
+    title=${program##*/}
+    case $title in
+    clgaze-run) set -- selftest --device "$CLGAZE_TEST_DEVICE" ;;
+    *) set -- ;;
+    esac
+    echo "== $title"
+    code=0
+    timeout "$most" "$program" "$@" >"$work/log" 2>&1 || code=$?
     if grep -q 'Unknown work group' "$work/log"; then
         echo "SKIPPED: this PoCL has no work-group method ${name#pocl_}"
         exit 77
     fi
-    cat "$work/log"
-    [ $failed -eq 0 ] || exit 1
+    [ $code -eq 0 ] || [ $code -eq 77 ] || tail -n 60 "$work/log"
+    case $code in
+    0) tail -n 12 "$work/log" ;;
+    77) grep SKIPPED "$work/log" ;;
+    124) echo "SKIPPED: $title on $name: not done in $most s" ;;
+    *)
+        echo "$title FAILED on $name: $code"
+        failed=1
+        ;;
+    esac
 done
+exit $failed

@@ -1,0 +1,56 @@
+#!/bin/sh
+# sanitize.sh PRESET SOURCE WORK CMAKE TEST...: build with the flags of a preset of
+# CMakePresets.json and run tests at tiny sizes.  A TEST is test_x, or a command
+# in the build folder with its arguments, in one word.
+#
+# PoCL alone: Mesa's libraries abort under the address sanitizer.  Each test runs
+# twice: what PoCL compiles leaks inside LLVM the first time, so the first run
+# only fills its cache.
+set -eu
+preset=$1
+source=$2
+work=$3
+cmake=$4
+shift 4
+
+icd=
+for file in ${OCL_ICD_VENDORS:-} /etc/OpenCL/vendors/pocl.icd; do
+    [ -f "$file" ] && icd=$file
+done
+if [ -z "$icd" ]; then
+    echo "SKIPPED: there is no pocl.icd"
+    exit 77
+fi
+cd "$source"
+"$cmake" --preset "$preset" -B "$work" -DCLGAZE_BUILD_EXAMPLES=OFF >"$work.log" 2>&1 || {
+    cat "$work.log"
+    exit 1
+}
+targets=
+for test in "$@"; do
+    targets="$targets ${test%% *}"
+done
+# shellcheck disable=SC2086 # targets are words
+"$cmake" --build "$work" --parallel 2 --target $targets >"$work.log" 2>&1 || {
+    cat "$work.log"
+    exit 1
+}
+
+export OCL_ICD_VENDORS="$icd" XDG_CACHE_HOME="$work/test-cache" CLGAZE_TEST_SIZE=tiny
+export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+export LSAN_OPTIONS="suppressions=$source/tests/lsan.supp:print_suppressions=0"
+export TSAN_OPTIONS=second_deadlock_stack=1
+failed=0
+for test in "$@"; do
+    # shellcheck disable=SC2086
+    (LSAN_OPTIONS=detect_leaks=0 ASAN_OPTIONS=detect_leaks=0 "$work/tests/"$test >/dev/null 2>&1) || true
+    # shellcheck disable=SC2086
+    if "$work/tests/"$test >"$work.log" 2>&1; then
+        echo "$test: nothing reported"
+    else
+        echo "$test: FAILED"
+        cat "$work.log"
+        failed=1
+    fi
+done
+exit $failed

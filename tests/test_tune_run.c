@@ -1,0 +1,236 @@
+/*
+ * test_tune_run.c: clgaze-tune tuning: once, what is stale, every device, until it is interrupted.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "tuner.h"
+
+#define QUICK "--cap 2 --problem 'pool f32 d64 n2k'"
+
+/* It is tuned once; what was found is what is used, and the record says how old it is. */
+static void tunes_once(void **state)
+{
+    cJSON *root;
+    const cJSON *device, *one;
+
+    (void)state;
+    assert_int_equal(tuner("--json --budget 3 " QUICK), 0);
+    root = cJSON_Parse(tuner_out);
+    device = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "devices"), 0);
+    one = cJSON_GetArrayItem(cJSON_GetObjectItem(device, "results"), 0);
+    assert_string_equal(cJSON_GetObjectItem(one, "problem")->valuestring, "pool f32 d64 b64x64 n2k");
+    assert_true(cJSON_GetObjectItem(one, "tried")->valueint <= 2);
+    assert_true(cJSON_GetObjectItem(one, "best_us")->valuedouble > 0);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(device, "interrupted")));
+    assert_int_equal(tuner("--show --problem 'pool f32 d64 n2k'"), 0);
+    tuner_says(cJSON_GetObjectItem(one, "best")->valuestring);
+    tuner_says(": tuned on this device\n");
+    tuner_says(", line 3: 2");
+    tuner_says("(0 days ago)");
+    cJSON_Delete(root);
+    assert_int_equal(tuner("--budget 3 " QUICK), 0);
+    tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--budget 3 --out %s --again " QUICK, under("out")), 0);
+    tuner_says("before us");
+    assert_int_equal(tuner("--budget 3 --out %s " QUICK, under("out")), 0);
+    tuner_says("nothing was tuned");
+}
+
+/* What another driver was tuned for, and only that, is tuned again. */
+static void tunes_what_is_stale(void **state)
+{
+    char *text, *old;
+
+    (void)state;
+    assert_int_equal(tuner("--stale"), 0);
+    tuner_says("nothing was tuned: no record of this device is of another driver");
+    assert_int_equal(tuner("--out %s --budget 2 " QUICK, under("out")), 0);
+    text = tuner_read("out");
+    old = tuner_altered(text, "driver=", "driver=old-");
+    tuner_file("old", "", old);
+    assert_int_equal(tuner("--import %s", under("old")), 0);
+    assert_int_equal(tuner("--stale --dry-run"), 0);
+    assert_memory_equal(tuner_out, "pool f32 d64 b64x64 n2k, driver old-", 36);
+    assert_ptr_equal(strchr(tuner_out, '\n'), tuner_out + strlen(tuner_out) - 1);
+    assert_int_equal(tuner("--show --problem 'pool f32 d64 n2k'"), 0);
+    tuner_says(": tuned on this device with another driver\n");
+    assert_int_equal(tuner("--stale --cap 2 --budget 3 --json"), 0);
+    tuner_says("stale: pool f32 d64 b64x64 n2k, driver old-");
+    tuner_says("\"problem\":\t\"pool f32 d64 b64x64 n2k\"");
+    assert_int_equal(tuner("--stale --budget 2"), 0);
+    tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--show --problem 'pool f32 d64 n2k'"), 0);
+    tuner_says(": tuned on this device\n");
+    free(text);
+    free(old);
+}
+
+/* Each device by itself: its own name, its own records. */
+static void tunes_every_device(void **state)
+{
+    const size_t n = clgaze_device_list(NULL, 0);
+    cJSON *root, *list;
+
+    (void)state;
+    if (getenv("CLGAZE_TEST_DEVICE")) /* the harness names it, and the two exclude each other */
+        skip();
+    assert_int_equal(tuner("--all-devices --json --budget 2 " QUICK), 0);
+    root = cJSON_Parse(tuner_out);
+    list = cJSON_GetObjectItem(root, "devices");
+    assert_int_equal(cJSON_GetArraySize(list), n);
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *device = cJSON_GetArrayItem(list, (int)i);
+
+        assert_true(strlen(cJSON_GetObjectItem(device, "device")->valuestring) > 0);
+        assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(device, "results")), 1);
+    }
+    cJSON_Delete(root);
+    assert_int_equal(tuner("--all-devices --budget 2 " QUICK), 0);
+    tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--all-devices --device 0"), 2);
+    tuner_complains("--all-devices and --device exclude each other");
+}
+
+/* Sizes of blocks are compared at one density, and no record comes of it. */
+static void advises_on_blocks(void **state)
+{
+    const cJSON *device, *one, *blocks;
+    double least = 1e30, most = 0, best = 1e30;
+    int quickest = 0;
+    cJSON *root;
+
+    (void)state;
+    assert_int_equal(tuner("--advise-block --json --problem 'attend f32 d64 g1 n2k'"), 0);
+    root = cJSON_Parse(tuner_out);
+    device = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "devices"), 0);
+    one = cJSON_GetArrayItem(cJSON_GetObjectItem(device, "advice"), 0);
+    blocks = cJSON_GetObjectItem(one, "blocks");
+    assert_int_equal(cJSON_GetArraySize(blocks), 4);
+    for (const cJSON *b = blocks->child; b; b = b->next) {
+        const double us = cJSON_GetObjectItem(b, "us")->valuedouble;
+        const double density = cJSON_GetObjectItem(b, "density")->valuedouble;
+
+        least = density < least ? density : least;
+        most = density > most ? density : most;
+        if (us < best)
+            quickest = cJSON_GetObjectItem(b, "block_k")->valueint;
+        best = us < best ? us : best;
+    }
+    assert_true(least > 0.12 && most < 0.13);
+    assert_int_equal(cJSON_GetObjectItem(one, "quickest")->valueint, quickest);
+    cJSON_Delete(root);
+    tuner_holds(NULL, "");
+    assert_int_equal(tuner("--advise-block --problem pool"), 2);
+    tuner_complains("--advise-block is about attend");
+}
+
+/* Records of --out count from the start. */
+static void reads_out_first(void **state)
+{
+    (void)state;
+    tuner_file("out", "f32 d64 b64 g4 n8k", NULL);
+    assert_int_equal(tuner("--out %s --budget 2 --problem 'attend f32 d64 g4 n8k'", under("out")), 0);
+    tuner_says("nothing was tuned");
+}
+
+/* A signal to the program alone, not to its child: both end, and what was found is kept. */
+static void keeps_what_it_found_when_interrupted(void **state)
+{
+    char line[4096];
+    int from, status = 0;
+    const pid_t child = tuner_start(
+        "--budget 100 --cap 2 --problem 'pool f32 d64 n2k' --problem 'pool f32 d128 n2k' --problem attend", &from);
+    FILE *f = fdopen(from, "r");
+    char *store;
+
+    (void)state;
+    assert_non_null(f);
+    alarm(60);
+    assert_non_null(fgets(line, sizeof line, f)); /* the first is found */
+    assert_non_null(strstr(line, "pool f32 d64 b64x64 n2k: "));
+    assert_int_equal(kill(child, SIGINT), 0);
+    while (fgets(line, sizeof line, f)) /* until all that could write have ended */
+        assert_null(strstr(line, "attend"));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    alarm(0);
+    fclose(f);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    store = tuner_read(NULL);
+    assert_non_null(strstr(store, "\"f32 d64 b64x64 n2k\""));
+    assert_null(strstr(store, "attend"));
+    free(store);
+}
+
+/* The child of a process; 0: this system does not tell. */
+static pid_t child_of(pid_t parent)
+{
+    char path[64];
+    long child = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)parent, (long)parent);
+    f = fopen(path, "r");
+    if (f && fscanf(f, "%8ld", &child) != 1)
+        child = 0;
+    if (f)
+        fclose(f);
+    return (pid_t)child;
+}
+
+/* A driver may take the process that tunes with it: another goes on where it was, even with --again. */
+static void goes_on_after_a_crash(void **state)
+{
+    char line[4096];
+    int from, status = 0, first = 0, ended = 0;
+    const pid_t parent =
+        tuner_start("--again --budget 60 --cap 2 --problem 'pool f32 d64 n2k' --problem 'pool f32 d128 n2k'", &from);
+    FILE *f = fdopen(from, "r");
+    pid_t child;
+    char *store;
+
+    (void)state;
+    assert_non_null(f);
+    alarm(60);
+    while (fgets(line, sizeof line, f)) {
+        ended += strstr(line, "ended or hung") != NULL;
+        if (strncmp(line, "pool f32 d64 b64x64 n2k: ", 25) != 0 || first++ > 0)
+            continue;
+        child = child_of(parent);
+        if (child > 0)
+            assert_int_equal(kill(child, SIGKILL), 0);
+        else
+            ended = 1;
+    }
+    assert_int_equal(waitpid(parent, &status, 0), parent);
+    alarm(0);
+    fclose(f);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(ended, 1);
+    assert_int_equal(first, 1);
+    store = tuner_read(NULL);
+    assert_non_null(strstr(store, "\"f32 d128 b64x64 n2k\""));
+    free(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CACHE_TEST(tunes_once),
+        CACHE_TEST(tunes_what_is_stale),
+        CACHE_TEST(tunes_every_device),
+        CACHE_TEST(advises_on_blocks),
+        CACHE_TEST(reads_out_first),
+        CACHE_TEST(keeps_what_it_found_when_interrupted),
+        CACHE_TEST(goes_on_after_a_crash),
+    };
+
+    return TEST_MAIN(tests);
+}
