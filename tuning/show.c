@@ -112,9 +112,12 @@ static void print_record(const struct clg_record *r, const char *file)
         printf("%s", r->note);
     if (days >= 0)
         printf(" (%d %s ago)", days, days == 1 ? "day" : "days");
-    printf("%s%s, driver %s; %.1f us, %.2fx%s\n", r->note[0] ? ", " : "", r->device.name,
-           r->device.driver[0] ? r->device.driver : "any", r->us, r->default_us / r->us,
-           r->finished ? "" : ", unfinished");
+    printf("%s%s, driver %s; ", r->note[0] ? ", " : "", r->device.name,
+           r->device.driver[0] ? r->device.driver : "any");
+    if (r->untried)
+        printf("untried, self-tested before use\n");
+    else
+        printf("%.1f us, %.2fx%s\n", r->us, r->default_us / r->us, r->finished ? "" : ", unfinished");
 }
 
 static cJSON *record_json(const struct clg_record *r, const char *file)
@@ -132,9 +135,13 @@ static cJSON *record_json(const struct clg_record *r, const char *file)
     cJSON_AddStringToObject(one, "driver", r->device.driver);
     snprintf(problem, sizeof problem, "%s %s", r->kernel->op, r->problem);
     cJSON_AddStringToObject(one, "problem", problem);
-    cJSON_AddNumberToObject(one, "us", r->us);
-    cJSON_AddNumberToObject(one, "before_us", r->default_us);
-    cJSON_AddBoolToObject(one, "finished", r->finished);
+    if (r->untried) {
+        cJSON_AddBoolToObject(one, "untried", 1);
+    } else {
+        cJSON_AddNumberToObject(one, "us", r->us);
+        cJSON_AddNumberToObject(one, "before_us", r->default_us);
+        cJSON_AddBoolToObject(one, "finished", r->finished);
+    }
     return one;
 }
 
