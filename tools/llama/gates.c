@@ -125,7 +125,8 @@ int gates_open(const char *path, const struct config *config, clgaze_problem *pr
     fail_about(path);
     int code = 0;
     if (length > 4 && strcmp(path + length - 4, ".pth") == 0)
-        code = fail(EXIT_INPUT, "a .pth file is not read; docs/llama.md has the lines that convert it to safetensors");
+        code =
+            fail(EXIT_INPUT, "a .pth file is not read; docs/llama.md has the lines that convert it to safetensors");
     else if (st_open(path, &g->file, why, sizeof why))
         code = fail(EXIT_INPUT, "%s", why);
     if (!code)
