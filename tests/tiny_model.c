@@ -139,7 +139,10 @@ static void write_shards(const struct tiny_model *m, const char *folder)
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
     FILE *to = fopen(path, "w");
     assert_non_null(to);
-    fputs("{\"weight_map\": {", to);
+    size_t bytes = 0;
+    for (int i = 0; i < m->n; i++)
+        bytes += m->tensors[i].bytes;
+    fprintf(to, "{\"metadata\": {\"total_size\": %zu}, \"weight_map\": {", bytes);
     for (int i = 0; i < m->n; i++)
         fprintf(to, "%s\"%s\": \"model-%d.safetensors\"", i ? "," : "", m->tensors[i].name, i < half ? 1 : 2);
     fputs("}}\n", to);
@@ -160,8 +163,6 @@ void tiny_write(const struct tiny_model *m, const char *folder)
 }
 
 /* ---- the model in double --------------------------------------------------- */
-
-enum { MAX_SEQ = 64 };
 
 /* y = x w^T + bias, one row; a bias that is not in the model is none. */
 static void linear(struct tiny_model *m, const char *stem, int layer, const double *x, double *y)
@@ -200,32 +201,32 @@ static const st_tensor *of_layer(struct tiny_model *m, int layer, const char *st
     return tiny_find(m, name);
 }
 
-/* Norm where the model has it, then RoPE, of one head at place t. */
-static void turn(struct tiny_model *m, int layer, const char *norm, int t, double *x)
+void tiny_turn(const struct tiny_model *m, int t, const double *x, double *y)
 {
     const double factor = m->kind.frequency ? m->kind.factor : 1;
 
-    if (m->kind.qk_norm)
-        rms(of_layer(m, layer, norm), x, TINY_DIM, x);
     for (int j = 0; j < TINY_DIM / 2; j++) {
         const double plain = pow(1e4, -2.0 * j / TINY_DIM);
         const double f = m->kind.frequency ? m->kind.frequency(j, plain) : plain;
         const double c = cos(t * f) * factor, s = sin(t * f) * factor, a = x[j], b = x[j + TINY_DIM / 2];
 
-        x[j] = a * c - b * s;
-        x[j + TINY_DIM / 2] = b * c + a * s;
+        y[j] = a * c - b * s;
+        y[j + TINY_DIM / 2] = b * c + a * s;
     }
 }
 
-/* One query head at place t over the keys up to it. */
-static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], int t, int hk, double *out)
+/* One query head at place t over the keys up to it of the blocks kept. */
+static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], int t, int hk, const int *keep,
+                   double *out)
 {
-    double s[MAX_SEQ], high = -INFINITY, sum = 0;
+    double s[TINY_SEQ], high = -INFINITY, sum = 0;
 
     for (int u = 0; u <= t; u++) {
         s[u] = 0;
         for (int d = 0; d < TINY_DIM; d++)
             s[u] += q[d] * k[u][hk * TINY_DIM + d] / sqrt(TINY_DIM);
+        if (!keep[u / TINY_BLOCK])
+            s[u] = -INFINITY;
         high = fmax(high, s[u]);
     }
     for (int u = 0; u <= t; u++)
@@ -237,25 +238,49 @@ static void attend(const double *q, double k[][TINY_KEY], double v[][TINY_KEY], 
     }
 }
 
+/* Before RoPE: bias, and norm where the model has it. */
+static void project_heads(struct tiny_model *m, int l, const char *stem, const char *norm, const double *x, int heads,
+                          double *y)
+{
+    linear(m, stem, l, x, y);
+    for (int h = 0; h < heads && m->kind.qk_norm && norm; h++)
+        rms(of_layer(m, l, norm), y + h * TINY_DIM, TINY_DIM, y + h * TINY_DIM);
+}
+
+static void project(struct tiny_model *m, int l, int t, const double *x, struct tiny_layer *to)
+{
+    double normed[TINY_HIDDEN];
+
+    rms(of_layer(m, l, "input_layernorm"), x, TINY_HIDDEN, normed);
+    project_heads(m, l, "self_attn.q_proj", "self_attn.q_norm", normed, TINY_HEADS, to->q_gate[t]);
+    project_heads(m, l, "self_attn.k_proj", "self_attn.k_norm", normed, TINY_KV, to->k_gate[t]);
+    project_heads(m, l, "self_attn.v_proj", NULL, normed, TINY_KV, to->v[t]);
+    for (int h = 0; h < TINY_HEADS; h++)
+        tiny_turn(m, t, to->q_gate[t] + h * TINY_DIM, to->q[t] + h * TINY_DIM);
+    for (int h = 0; h < TINY_KV; h++)
+        tiny_turn(m, t, to->k_gate[t] + h * TINY_DIM, to->k[t] + h * TINY_DIM);
+}
+
 static void layer_attend(struct tiny_model *m, int l, int seq, double x[][TINY_HIDDEN])
 {
-    static double q[MAX_SEQ][TINY_QUERY], k[MAX_SEQ][TINY_KEY], v[MAX_SEQ][TINY_KEY];
-    double normed[TINY_HIDDEN], out[TINY_QUERY], y[TINY_HIDDEN];
+    static double out[TINY_SEQ][TINY_QUERY];
+    struct tiny_layer *of = &m->of[l];
+    const int n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
+    int keep[TINY_BLOCKS][TINY_BLOCKS];
+    double y[TINY_HIDDEN];
 
-    for (int t = 0; t < seq; t++) {
-        rms(of_layer(m, l, "input_layernorm"), x[t], TINY_HIDDEN, normed);
-        linear(m, "self_attn.q_proj", l, normed, q[t]);
-        linear(m, "self_attn.k_proj", l, normed, k[t]);
-        linear(m, "self_attn.v_proj", l, normed, v[t]);
-        for (int h = 0; h < TINY_HEADS; h++)
-            turn(m, l, "self_attn.q_norm", t, q[t] + h * TINY_DIM);
-        for (int h = 0; h < TINY_KV; h++)
-            turn(m, l, "self_attn.k_norm", t, k[t] + h * TINY_DIM);
+    for (int t = 0; t < seq; t++)
+        project(m, l, t, x[t], of);
+    for (int h = 0; h < TINY_HEADS; h++) {
+        const int hk = h / (TINY_HEADS / TINY_KV);
+
+        m->kept += tiny_keep(&m->rule, seq, of->q[0] + h * TINY_DIM, of->k[0] + hk * TINY_DIM, keep);
+        m->visible += n * (n + 1) / 2;
+        for (int t = 0; t < seq; t++)
+            attend(of->q[t] + h * TINY_DIM, of->k, of->v, t, hk, keep[t / TINY_BLOCK], out[t] + h * TINY_DIM);
     }
     for (int t = 0; t < seq; t++) {
-        for (int h = 0; h < TINY_HEADS; h++)
-            attend(q[t] + h * TINY_DIM, k, v, t, h / (TINY_HEADS / TINY_KV), out + h * TINY_DIM);
-        linear(m, "self_attn.o_proj", l, out, y);
+        linear(m, "self_attn.o_proj", l, out[t], y);
         for (int i = 0; i < TINY_HIDDEN; i++)
             x[t][i] += y[i];
     }
@@ -275,42 +300,53 @@ static void layer_mlp(struct tiny_model *m, int l, double *x)
         x[i] += y[i];
 }
 
-static double loss_of(struct tiny_model *m, const double *x, int target)
+/* Of one token, from the last layer's x. */
+static void logits_of(struct tiny_model *m, const double *x, double *logits)
 {
     const st_tensor *head = tiny_find(m, m->kind.tied ? "model.embed_tokens.weight" : "lm_head.weight");
-    double normed[TINY_HIDDEN], sum = 0, wanted = 0;
+    double normed[TINY_HIDDEN];
 
     rms(tiny_find(m, "model.norm.weight"), x, TINY_HIDDEN, normed);
     for (int w = 0; w < TINY_VOCAB; w++) {
-        double logit = 0;
-
+        logits[w] = 0;
         for (int i = 0; i < TINY_HIDDEN; i++)
-            logit += normed[i] * st_value(head, (size_t)w * TINY_HIDDEN + (size_t)i);
-        sum += exp(logit);
-        if (w == target)
-            wanted = logit;
+            logits[w] += normed[i] * st_value(head, (size_t)w * TINY_HIDDEN + (size_t)i);
     }
-    return log(sum) - wanted;
+}
+
+void tiny_logits(struct tiny_model *m, const uint16_t *tokens, int seq, double *logits)
+{
+    static double x[TINY_SEQ][TINY_HIDDEN];
+    const st_tensor *embedding = tiny_find(m, "model.embed_tokens.weight");
+
+    assert_true(seq <= TINY_SEQ);
+    for (int t = 0; t < seq; t++)
+        for (int i = 0; i < TINY_HIDDEN; i++)
+            x[t][i] = st_value(embedding, (size_t)tokens[t] * TINY_HIDDEN + (size_t)i);
+    for (int l = 0; l < TINY_LAYERS; l++) {
+        layer_attend(m, l, seq, x);
+        for (int t = 0; t < seq; t++)
+            layer_mlp(m, l, x[t]);
+    }
+    for (int t = 0; t < seq; t++)
+        logits_of(m, x[t], logits + t * TINY_VOCAB);
 }
 
 double tiny_perplexity(struct tiny_model *m, const uint16_t *tokens, int seq, int count)
 {
-    static double x[MAX_SEQ][TINY_HIDDEN];
-    const st_tensor *embedding = tiny_find(m, "model.embed_tokens.weight");
+    static double logits[TINY_SEQ * TINY_VOCAB];
+    const int from = seq / 4, counted = seq - from;
     double mean = 0;
 
-    assert_true(seq <= MAX_SEQ);
     for (int s = 0; s < count; s++, tokens += seq) {
-        for (int t = 0; t < seq; t++)
-            for (int i = 0; i < TINY_HIDDEN; i++)
-                x[t][i] = st_value(embedding, (size_t)tokens[t] * TINY_HIDDEN + (size_t)i);
-        for (int l = 0; l < TINY_LAYERS; l++) {
-            layer_attend(m, l, seq, x);
-            for (int t = 0; t < seq; t++)
-                layer_mlp(m, l, x[t]);
+        tiny_logits(m, tokens, seq, logits);
+        for (int t = from; t < seq; t++) {
+            double sum = 0;
+
+            for (int w = 0; w < TINY_VOCAB; w++)
+                sum += exp(logits[t * TINY_VOCAB + w]);
+            mean += (log(sum) - logits[t * TINY_VOCAB + tokens[t + 1]]) / counted / count;
         }
-        for (int t = seq / 4; t < seq; t++)
-            mean += loss_of(m, x[t], tokens[t + 1]) / (seq - seq / 4) / count;
     }
     return exp(mean);
 }

@@ -1,5 +1,5 @@
 /*
- * attention.c: attention of a layer by the library, dense or through gates.
+ * attention.c: attention of a layer by the library, dense or through block lists.
  */
 #include "attention.h"
 
@@ -8,26 +8,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Through gates is one operation; other lists are made by rules.c and attended to. */
+static int by_gates(const struct attention *a)
+{
+    return a->source == FROM_GATES || a->source == FROM_MEANPOOL;
+}
+
+static int by_rules(const struct attention *a)
+{
+    return a->source != FROM_NOTHING && !by_gates(a);
+}
+
 int attention_plan(struct machine *m, const struct config *config, cl_int seq, const clgaze_problem *problem,
-                   const struct gates *gates, struct attention *a)
+                   enum source source, const struct gates *gates, struct attention *a)
 {
     float unused[128];
+    clgaze_problem *p = &a->problem;
     memset(a, 0, sizeof *a);
+    a->source = source;
     a->gates = gates;
-    a->problem = *problem;
-    a->problem.dtype = CLGAZE_F32;
-    a->problem.q_heads = config->q_heads;
-    a->problem.kv_heads = config->kv_heads;
-    a->problem.head_dim = config->head_dim;
-    a->problem.max_q = a->problem.max_k = seq;
-    a->problem.lists = gates ? CLGAZE_LISTS_BLOCKS : CLGAZE_LISTS_DENSE;
-    a->problem.rope_scale = (float)rope_frequencies(&config->rope, config->head_dim, unused);
+    *p = *problem;
+    p->dtype = CLGAZE_F32;
+    p->q_heads = config->q_heads;
+    p->kv_heads = config->kv_heads;
+    p->head_dim = config->head_dim;
+    p->max_q = p->max_k = seq;
+    p->lists = source ? CLGAZE_LISTS_BLOCKS : CLGAZE_LISTS_DENSE;
+    p->rope_scale = (float)rope_frequencies(&config->rope, config->head_dim, unused);
+    if (source == FROM_WINDOW) { /* the best block is the diagonal; local and sink do the rest */
+        p->scope = CLGAZE_SCOPE_ONE;
+        p->rule = CLGAZE_TOP_K;
+        p->value = 1;
+    }
     const clgaze_status status =
-        clgaze_plan_create(m->device.context, gates ? CLGAZE_PREFILL : CLGAZE_ATTEND, &a->problem, &a->plan);
+        clgaze_plan_create(m->device.context, by_gates(a) ? CLGAZE_PREFILL : CLGAZE_ATTEND, p, &a->plan);
     if (status)
         return fail_library(status);
-    a->workspace_bytes = clgaze_plan_workspace(a->plan);
-    return 0;
+    const int code = by_rules(a) ? rules_plan(m, source, p, &a->rules) : 0;
+    const size_t attend = clgaze_plan_workspace(a->plan), rules = rules_workspace(&a->rules);
+    a->workspace_bytes = attend > rules ? attend : rules;
+    return code;
 }
 
 static size_t rows_of(const struct attention *a)
@@ -41,18 +61,24 @@ static cl_int list_heads(const clgaze_problem *p)
     return p->scope == CLGAZE_SCOPE_Q ? p->q_heads : p->scope == CLGAZE_SCOPE_KV ? p->kv_heads : 1;
 }
 
+static size_t counts_bytes(const struct attention *a)
+{
+    return a->source ? rows_of(a) * (size_t)list_heads(&a->problem) * sizeof(cl_int) : 0;
+}
+
 size_t attention_bytes(const struct attention *a)
 {
-    const size_t counts = a->gates ? rows_of(a) * (size_t)list_heads(&a->problem) * sizeof(cl_int) : 0;
-    return a->workspace_bytes + counts;
+    return a->workspace_bytes + counts_bytes(a) + rules_bytes(&a->rules);
 }
 
 int attention_make(struct machine *m, struct attention *a)
 {
-    const size_t counts = attention_bytes(a) - a->workspace_bytes;
+    const size_t counts = counts_bytes(a);
     int code = 0;
     if (a->workspace_bytes)
         code = buffer_make(m, a->workspace_bytes, "workspace", &a->workspace);
+    if (!code && by_rules(a))
+        code = rules_make(m, &a->rules);
     if (code || !counts)
         return code;
     a->counted = malloc(counts);
@@ -63,6 +89,7 @@ int attention_make(struct machine *m, struct attention *a)
 void attention_free(struct attention *a)
 {
     clgaze_plan_free(a->plan);
+    rules_free(&a->rules);
     if (a->workspace)
         clReleaseMemObject(a->workspace);
     if (a->counts)
@@ -78,17 +105,18 @@ static void gate_tensors(const struct attention *a, cl_int l, cl_int seq, const 
     const clgaze_problem *p = &a->problem;
     const struct gates *g = a->gates;
     const struct matrix *w_k = &g->w_k[l], *w_q = g->w_q ? &g->w_q[l] : NULL;
-    const int64_t pairs = p->rope_pairs, counts[] = {1, list_heads(p), (int64_t)rows_of(a)};
+    const int64_t pairs = p->rope_pairs;
+    const int after_rope = a->source == FROM_MEANPOOL;
     const int64_t k_shape[] = {w_k->rows, w_k->cols, p->gate_dim};
-    t->q_gate = clgaze_tensor_bshd(at->q_gate, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    t->k_gate = clgaze_tensor_bshd(at->k_gate, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    t->rope_inv_freq = clgaze_tensor_compact(g->inv_freq, 0, CLGAZE_F32, 1, &pairs);
+    t->q_gate = clgaze_tensor_bshd(after_rope ? at->q : at->q_gate, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    t->k_gate = clgaze_tensor_bshd(after_rope ? at->k : at->k_gate, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+    if (pairs)
+        t->rope_inv_freq = clgaze_tensor_compact(g->inv_freq, 0, CLGAZE_F32, 1, &pairs);
     t->w_k = clgaze_tensor_compact(w_k->buffer, 0, p->weight_dtype, 3, k_shape);
     if (w_q) {
         const int64_t q_shape[] = {w_q->rows, w_q->cols, p->gate_dim};
         t->w_q = clgaze_tensor_compact(w_q->buffer, 0, p->weight_dtype, 3, q_shape);
     }
-    t->counts = clgaze_tensor_compact(a->counts, 0, CLGAZE_I32, 3, counts);
 }
 
 /* Add up the blocks that the call kept; row i of a causal square sees i + 1. */
@@ -114,14 +142,20 @@ int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, 
     t.k = clgaze_tensor_bshd(at->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
     t.v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
     t.out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    if (a->gates)
-        gate_tensors(a, l, seq, at, &t);
+    const int64_t counts[] = {1, list_heads(p), (int64_t)rows_of(a)};
+    if (a->source)
+        t.counts = clgaze_tensor_compact(a->counts, 0, CLGAZE_I32, 3, counts);
     call.queue = m->device.queue;
     call.workspace = a->workspace;
-    const clgaze_status status = clgaze_run(a->plan, a->gates ? CLGAZE_PREFILL : CLGAZE_ATTEND, &t, &call);
+    if (by_gates(a))
+        gate_tensors(a, l, seq, at, &t);
+    const int code = by_rules(a) ? rules_run(m, &a->rules, seq, &t, &call) : 0;
+    if (code)
+        return code;
+    const clgaze_status status = clgaze_run(a->plan, by_gates(a) ? CLGAZE_PREFILL : CLGAZE_ATTEND, &t, &call);
     if (status)
         return fail_library(status);
-    return a->gates ? count(m, a) : 0;
+    return a->source ? count(m, a) : 0;
 }
 
 double attention_density(const struct attention *a)

@@ -26,7 +26,7 @@ static int add(const char *dir, const char *name, struct checkpoint *c)
 
 static int shards_open(const char *dir, const cJSON *map, struct checkpoint *c)
 {
-    const char *names[MAX_SHARDS];
+    const char *names[MAX_SHARDS] = {NULL};
     const cJSON *item;
     cJSON_ArrayForEach(item, map)
     {
@@ -36,7 +36,7 @@ static int shards_open(const char *dir, const cJSON *map, struct checkpoint *c)
             return fail(EXIT_INPUT, "%s/model.safetensors.index.json: the shard of \"%.80s\" is no file's name", dir,
                         item->string);
         for (int i = 0; i < c->n; i++)
-            known |= strcmp(names[i], name) == 0;
+            known |= names[i] && strcmp(names[i], name) == 0;
         if (known)
             continue;
         if ((code = add(dir, name, c)))

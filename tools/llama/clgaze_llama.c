@@ -7,12 +7,25 @@
 #include <stdio.h>
 #include <string.h>
 
+static const struct {
+    const char *name;
+    int (*run)(const struct command *c);
+    int32_t count; /* sequences unless --count is given; 0: all */
+    int pools;     /* it takes --q-pool and --k-pool            */
+} commands[] = {{"ppl", command_ppl, 4, 0}, {"capture", command_capture, 1, 0}, {"distill", command_distill, 0, 1}};
+
 static int help(void)
 {
     puts("clgaze-llama ppl --model DIR --tokens FILE [options]\n"
+         "clgaze-llama distill --model DIR --tokens FILE --steps N --out FILE [options]\n"
+         "clgaze-llama capture --model DIR --tokens FILE --layer N --out FILE [options]\n"
          "\n"
          "ppl prints the perplexity of the last three quarters of each sequence, seconds\n"
          "a stage, and as its last line: perplexity P density D\n"
+         "distill teaches a gate a layer what dense attention needs, all layers at once;\n"
+         "the gates are written every 50 steps and at the end\n"
+         "capture writes what a layer's attention and its gate read, as clgaze-run and\n"
+         "clgaze-distill take it\n"
          "\n"
          "Models: Llama, Mistral without a window, Qwen2, Qwen3; f32, f16 or bf16.\n");
     command_help();
@@ -34,9 +47,16 @@ int main(int argc, char **argv)
         return printf("clgaze-llama %s\n", clgaze_version()) < 0;
     if (!c.name)
         return fail(EXIT_INPUT, "no command is given; see --help");
-    if (strcmp(c.name, "ppl") != 0)
-        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl is", c.name);
-    code = command_ppl(&c);
+    size_t i = 0;
+    while (i < CLG_COUNT(commands) && strcmp(commands[i].name, c.name) != 0)
+        i++;
+    if (i == CLG_COUNT(commands))
+        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl, capture and distill are", c.name);
+    if (c.pool_option && !commands[i].pools)
+        return fail(EXIT_INPUT, "--%s is of no use with %s", c.pool_option, c.name);
+    if (c.count < 0)
+        c.count = commands[i].count;
+    code = commands[i].run(&c);
     if (fflush(stdout) != 0 && !code)
         code = fail(EXIT_INPUT, "standard output cannot be written");
     return code;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, NUMBER, FLAG, LIBRARY };
+enum kind { TEXT, NUMBER, INDEX, REAL, FLAG, RULE, LIBRARY, SHAPE }; /* NUMBER: from 1, INDEX: from 0 */
 
 static const struct row {
     const char *key;
@@ -24,9 +24,20 @@ static const struct row {
     {"model", TEXT, TO(model), "DIR   config.json and model.safetensors or its shards"},
     {"tokens", TEXT, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
     {"seq", NUMBER, TO(seq), "N     tokens of a sequence (8192)"},
-    {"count", NUMBER, TO(count), "N     sequences from the start of the file (4)"},
+    {"count", NUMBER, TO(count), "N     sequences from the start of the file (ppl 4, capture 1, distill all)"},
+    {"steps", NUMBER, TO(steps), "N     of distill"},
+    {"batch", NUMBER, TO(batch), "N     sequences of a step of distill (1)"},
+    {"seed", INDEX, TO(seed), "N     of distill: of the first gates and of the order of sequences (0)"},
+    {"lr", REAL, TO(lr), "X     greatest rate of distill (0.001); it grows for 20 steps, then falls along a cosine"},
+    {"q-pool", SHAPE, 0, "LIST  pools of the queries of distill, of max,min,avg (avg); more than one: double form"},
+    {"k-pool", SHAPE, 0, "LIST  pools of the keys of distill (max,min,avg)"},
+    {"layer", INDEX, TO(layer), "N     of capture, from 0"},
+    {"out", TEXT, TO(out), "FILE  of capture and distill"},
     {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
-    {"rule", LIBRARY, 0, "RULE  topk ratio budget threshold topp (topp)"},
+    {"rule", RULE, 0,
+     "RULE  topk ratio budget threshold topp (topp), by the gates; without --gates also\n"
+     "                     oracle meanpool vertslash, alone or as oracle,ratio; or window"},
+    {"block", SHAPE, 0, "N     tokens a block of distill and of rules without gates (64)"},
     {"value", LIBRARY, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
     {"sink", LIBRARY, 0, "N     first blocks always kept (0)"},
     {"local", LIBRARY, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
@@ -47,13 +58,44 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 
 static int number(const struct row *r, const char *text, struct command *c)
 {
+    const int least = r->kind == NUMBER;
     char *end;
     errno = 0;
     const long v = strtol(text, &end, 10);
-    if (end == text || *end || errno || v < 1 || v > 1 << 24)
-        return fail(EXIT_INPUT, "--%s is \"%.40s\", but must be a whole number from 1 to %d", r->key, text, 1 << 24);
+    if (end == text || *end || errno || v < least || v > 1 << 24)
+        return fail(EXIT_INPUT, "--%s is \"%.40s\", but must be a whole number from %d to %d", r->key, text, least,
+                    1 << 24);
     *(int32_t *)(void *)((char *)c + r->offset) = (int32_t)v;
     return 0;
+}
+
+static int real(const struct row *r, const char *text, struct command *c)
+{
+    char *end;
+    const double v = strtod(text, &end);
+    if (end == text || *end || !(v > 0 && v < 1e3))
+        return fail(EXIT_INPUT, "--%s is \"%.40s\", but must be a number above 0", r->key, text);
+    *(double *)(void *)((char *)c + r->offset) = v;
+    return 0;
+}
+
+/* Words that --rule has beside the library's. */
+static const struct word {
+    const char *name;
+    enum source source;
+} words[] = {{"oracle", FROM_TRUTH}, {"meanpool", FROM_MEANPOOL}, {"window", FROM_WINDOW}, {"vertslash", FROM_LINES}};
+
+/* One of ours, one of the library's, or both with a comma between. */
+static int rule(const char *text, struct command *c)
+{
+    const size_t n = strcspn(text, ",");
+    c->list_option = "rule";
+    for (size_t i = 0; i < CLG_COUNT(words); i++)
+        if (strlen(words[i].name) == n && strncmp(words[i].name, text, n) == 0) {
+            c->source = words[i].source;
+            return text[n] ? option_set("rule", text + n + 1, &c->problem) : 0;
+        }
+    return option_set("rule", text, &c->problem);
 }
 
 /* The library's options are written with _ in files, with - here. */
@@ -64,8 +106,15 @@ static int library(const struct row *r, const char *text, struct command *c)
     for (; r->key[i] && i + 1 < sizeof key; i++)
         key[i] = r->key[i] == '-' ? '_' : r->key[i];
     key[i] = 0;
-    c->gate_option = r->key;
-    c->has_value |= strcmp(r->key, "value") == 0;
+    if (r->kind == LIBRARY) {
+        c->list_option = r->key;
+        if (strcmp(r->key, "sink") != 0 && strcmp(r->key, "local") != 0)
+            c->no_window_option = r->key;
+        c->has_value |= strcmp(r->key, "value") == 0;
+    } else if (strcmp(r->key, "block") == 0)
+        c->has_block = 1;
+    else
+        c->pool_option = r->key;
     return option_set(key, text, &c->problem);
 }
 
@@ -85,11 +134,40 @@ static int take(char **argv, int argc, int *at, struct command *c)
     const char *text = *at + 1 < argc ? argv[++*at] : NULL;
     if (!text)
         return fail(EXIT_INPUT, "--%s needs a value", name);
-    if (r->kind == LIBRARY)
+    if (r->kind == RULE)
+        return rule(text, c);
+    if (r->kind == REAL)
+        return real(r, text, c);
+    if (r->kind == LIBRARY || r->kind == SHAPE)
         return library(r, text, c);
-    if (r->kind == NUMBER)
+    if (r->kind == NUMBER || r->kind == INDEX)
         return number(r, text, c);
     *(const char **)(void *)((char *)c + r->offset) = text;
+    return 0;
+}
+
+/* Which options go with which source of block lists. */
+static int lists_check(struct command *c)
+{
+    const char *source = "--gates";
+    for (size_t i = 0; i < CLG_COUNT(words); i++)
+        if (words[i].source == c->source)
+            source = words[i].name;
+    if (c->gates && c->source)
+        return fail(EXIT_INPUT, "--rule %s needs no --gates, and cannot use them", source);
+    if (c->gates && c->has_block)
+        return fail(EXIT_INPUT, "--block is not to be given with --gates, which were trained for one");
+    if (c->gates)
+        c->source = FROM_GATES;
+    if (c->list_option && !c->source)
+        return fail(EXIT_INPUT, "--%s needs --gates, or a --rule without them", c->list_option);
+    if (c->source == FROM_WINDOW && c->no_window_option)
+        return fail(EXIT_INPUT, "--%s is of no use with --rule window, which has --sink and --local",
+                    c->no_window_option);
+    if (c->source && c->source != FROM_WINDOW && !c->has_value)
+        return fail(EXIT_INPUT, "%s needs --value, and --rule unless it is topp", source);
+    if (c->problem.local < 1)
+        c->problem.local = 1; /* the diagonal */
     return 0;
 }
 
@@ -97,7 +175,9 @@ int command_read(int argc, char **argv, struct command *c)
 {
     memset(c, 0, sizeof *c);
     c->seq = 8192;
-    c->count = 4;
+    c->count = -1;
+    c->layer = -1;
+    c->batch = 1;
     c->problem = clgaze_problem_default();
     for (int i = 1; i < argc; i++) {
         int code = 0;
@@ -110,13 +190,7 @@ int command_read(int argc, char **argv, struct command *c)
         if (code)
             return code;
     }
-    if (c->gate_option && !c->gates)
-        return fail(EXIT_INPUT, "--%s needs --gates", c->gate_option);
-    if (c->gates && !c->has_value)
-        return fail(EXIT_INPUT, "--gates needs --value, and --rule unless it is topp");
-    if (c->problem.local < 1)
-        c->problem.local = 1; /* the diagonal */
-    return 0;
+    return lists_check(c);
 }
 
 void command_help(void)

@@ -4,15 +4,22 @@
 #ifndef CLGAZE_LLAMA_COMMAND_H
 #define CLGAZE_LLAMA_COMMAND_H
 
-#include <clgaze/clgaze.h>
+#include "rules.h"
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates;
-    int32_t seq, count, memory; /**< memory: MiB of the device that may be used, 0: all */
+    const char *name, *model, *tokens, *device, *gates, *out;
+    int32_t seq, count;         /**< count: 0: all                                     */
+    int32_t layer;              /**< -1: not given                                        */
+    int32_t steps, seed, batch; /**< of distill; steps: 0: not given              */
+    double lr;                  /**< 0: not given                                         */
+    int32_t memory;             /**< MiB of the device that may be used, 0: all           */
     int32_t json, verbose, help, version;
-    const char *gate_option; /**< the last given of those that need --gates       */
-    int has_value;
+    enum source source;
     clgaze_problem problem; /**< what the options of the library say             */
+    /* The last given of the library's options, of those that a window has no use for; NULL: none. */
+    const char *list_option, *no_window_option;
+    const char *pool_option; /**< --q-pool or --k-pool; NULL: none                */
+    int has_value, has_block;
 };
 
 /** Read the command line. @return 0, or an exit code after a sentence. */
@@ -23,5 +30,11 @@ void command_help(void);
 
 /** Perplexity. @return The exit code of the program. */
 int command_ppl(const struct command *c);
+
+/** Teach a gate a layer. @return as above. */
+int command_distill(const struct command *c);
+
+/** What a layer's attention and its gate read, to a file. @return as above. */
+int command_capture(const struct command *c);
 
 #endif

@@ -207,11 +207,11 @@ static int understand(const cJSON *root, struct config *c)
     const struct family *f = NULL;
     const cJSON *item, *rope = get(root, "rope_scaling");
     int code = cJSON_IsObject(root) ? family_read(root, &f) : fail(EXIT_INPUT, "it is no JSON object");
-    if (!code)
+    if (!code && f)
         code = refuse_variants(root, f);
-    if (!code)
+    if (!code && f)
         code = needed(root, f);
-    if (code)
+    if (code || !f)
         return code;
     memset(c, 0, sizeof *c);
     c->eps = 1e-6;

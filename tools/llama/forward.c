@@ -17,7 +17,7 @@ static size_t most(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-size_t forward_plan(struct forward *f, const struct config *c, cl_int seq, int gated)
+void forward_plan(struct forward *f, const struct config *c, cl_int seq, int gated)
 {
     const size_t n = (size_t)seq, d = (size_t)c->head_dim, number = sizeof(float);
     const size_t q = n * (size_t)c->q_heads * d * number, k = n * (size_t)c->kv_heads * d * number;
@@ -47,13 +47,11 @@ size_t forward_plan(struct forward *f, const struct config *c, cl_int seq, int g
         [B_LOGITS] = n * (size_t)columns * number,
         [B_STATE] = n * 3 * number,
     };
-    size_t sum = 0;
     memset(f, 0, sizeof *f);
     f->seq = seq;
     f->columns = (cl_int)columns;
     for (int i = 0; i < N_BUFFERS; i++)
-        sum += f->bytes[i] = bytes[i];
-    return sum;
+        f->sum += f->bytes[i] = bytes[i];
 }
 
 /* cos and sin of every token, in double from the frequencies in float. */
@@ -175,7 +173,7 @@ static int attend(struct forward *f, cl_int index, const struct layer *l)
     if (!code)
         code = project(f, l);
     if (!code)
-        code = attention_run(f->machine, f->attention, index, f->seq, &at);
+        code = f->attend(f->user, index, f->seq, &at);
     if (!code)
         code = spend(f->machine, SPENT_ATTEND);
     if (!code)
@@ -207,18 +205,18 @@ static int mlp(struct forward *f, const struct layer *l)
     return code ? code : spend(f->machine, SPENT_PRODUCTS);
 }
 
-int forward_run(struct forward *f, const cl_int *tokens)
+int forward_run(struct forward *f, const cl_int *tokens, cl_int layers)
 {
     spend_from_now(f->machine);
     int code = buffer_write(f->machine, f->buffers[B_TOKENS], f->bytes[B_TOKENS], tokens);
     if (!code)
         code = embed(f);
-    for (cl_int l = 0; l < f->model->config.layers && !code; l++) {
+    for (cl_int l = 0; l < layers && !code; l++) {
         code = attend(f, l, &f->model->layers[l]);
         if (!code)
             code = mlp(f, &f->model->layers[l]);
     }
-    return code ? code : norm(f, f->model->norm);
+    return code;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -247,12 +245,14 @@ int forward_loss(struct forward *f, cl_int from, double *loss)
     const cl_int vocab = f->model->config.vocab, rows = f->seq - from;
     float *state = malloc((size_t)rows * 3 * sizeof *state);
     int code = state ? 0 : fail(EXIT_INPUT, "there is no memory for the losses of %d tokens", (int)rows);
+    if (!code)
+        code = norm(f, f->model->norm);
     for (cl_int first = 0; first < vocab && !code; first += f->columns)
         code = fold(f, from, first, vocab - first < f->columns ? vocab - first : f->columns);
     if (!code)
         code = buffer_read(f->machine, f->buffers[B_STATE], (size_t)rows * 3 * sizeof *state, state);
     *loss = 0;
-    for (cl_int r = 0; r < rows && !code; r++)
+    for (cl_int r = 0; state && r < rows && !code; r++)
         *loss += ((double)state[3 * r] - (double)state[3 * r + 2] + log((double)state[3 * r + 1])) / rows;
     free(state);
     return code;

@@ -4,7 +4,7 @@
 #ifndef CLGAZE_LLAMA_FORWARD_H
 #define CLGAZE_LLAMA_FORWARD_H
 
-#include "attention.h"
+#include "attention.h" /* struct attended */
 #include "model.h"
 
 enum buffer_id {
@@ -15,7 +15,7 @@ enum buffer_id {
     B_Q,
     B_K,
     B_V,
-    B_Q_GATE, /* before RoPE; with gates only                          */
+    B_Q_GATE, /* before RoPE; where the gate's inputs are wanted        */
     B_K_GATE,
     B_ATTENDED,
     B_INNER,
@@ -29,25 +29,27 @@ enum buffer_id {
 struct forward {
     struct machine *machine;
     struct model *model;
-    struct attention *attention;
+    /* Attention of layer l; made by run.c. */
+    int (*attend)(void *user, cl_int l, cl_int seq, const struct attended *at);
+    void *user;
     cl_int seq, columns; /**< tokens; of B_LOGITS                                  */
-    size_t bytes[N_BUFFERS];
+    size_t bytes[N_BUFFERS], sum;
     cl_mem buffers[N_BUFFERS];
 };
 
-/** Set the sizes of all buffers. @return Their sum. */
-size_t forward_plan(struct forward *f, const struct config *config, cl_int seq, int gated);
+/** Set the sizes of all buffers; `gated`: with those of the gate's inputs. */
+void forward_plan(struct forward *f, const struct config *config, cl_int seq, int gated);
 
 /** Make the buffers and the table of rotations; free with forward_free() whatever is returned. */
 int forward_make(struct forward *f);
 void forward_free(struct forward *f);
 
-/** Run the layers over `seq` tokens; the last norm's result is in B_NORMED. */
-int forward_run(struct forward *f, const cl_int *tokens);
+/** Run the first `layers` layers over `seq` tokens; q, k, v and the gate's inputs are the last one's. */
+int forward_run(struct forward *f, const cl_int *tokens, cl_int layers);
 
 /**
- * Mean loss of the positions from .. seq - 1 after forward_run(), whose tokens
- * include the one after the last.
+ * Mean loss of the positions from .. seq - 1 after forward_run() of all layers, whose
+ * tokens include the one after the last.
  */
 int forward_loss(struct forward *f, cl_int from, double *loss);
 

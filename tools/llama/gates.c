@@ -4,6 +4,7 @@
 #include "gates.h"
 
 #include "fail.h"
+#include "gate_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,9 +28,12 @@ static const char *pools_read(const char *text, uint32_t *to)
     return text;
 }
 
-static int64_t pool_count(uint32_t bits)
+size_t gates_pools(uint32_t bits)
 {
-    return !!(bits & CLGAZE_MAX) + !!(bits & CLGAZE_MIN) + !!(bits & CLGAZE_AVG);
+    size_t n = 0;
+    for (size_t i = 0; i < CLG_COUNT(pools); i++)
+        n += (bits & pools[i].bit) != 0;
+    return n;
 }
 
 /* "Qavg_Kmaxminavg", and the block size. */
@@ -55,10 +59,9 @@ static int meta_read(const st_file *file, clgaze_problem *p)
     return 0;
 }
 
-static const st_tensor *find(const st_file *file, int32_t layer, char side, char *name, size_t capacity)
+static const st_tensor *find(const st_file *file, int32_t layer, char side, char name[GATE_NAME])
 {
-    snprintf(name, capacity, "model.layers.%" PRId32 ".self_attn.attn_gate.mask_linear_%c.weight", layer, side);
-    return st_find(file, name);
+    return st_find(file, gate_name(layer, side, name));
 }
 
 static int shape_check(const char *name, const st_tensor *t, int64_t heads, int64_t rows, const clgaze_problem *p)
@@ -80,13 +83,13 @@ static int shape_check(const char *name, const st_tensor *t, int64_t heads, int6
 /* What layer 0 says of all. */
 static int form_read(const struct config *config, struct gates *g, clgaze_problem *p)
 {
-    char name[128];
-    const st_tensor *k = find(g->file, 0, 'k', name, sizeof name);
+    char name[GATE_NAME];
+    const st_tensor *k = find(g->file, 0, 'k', name);
     if (!k || k->rank != 3 || k->shape[2] < 8 || k->shape[2] > 256)
         return fail(EXIT_INPUT, "tensor %s is missing, or not of three dimensions with a last one from 8 to 256",
                     name);
     p->gate_dim = (int32_t)k->shape[2];
-    p->gate_double = find(g->file, 0, 'q', name, sizeof name) != NULL;
+    p->gate_double = find(g->file, 0, 'q', name) != NULL;
     p->weight_dtype = k->dtype == ST_F16 ? CLGAZE_F16 : k->dtype == ST_BF16 ? CLGAZE_BF16 : CLGAZE_F32;
     /* As SeerAttention does: the model's own frequencies where it names its head size. */
     p->rope_pairs = (config->explicit_head_dim ? config->head_dim : p->gate_dim) / 2;
@@ -95,19 +98,20 @@ static int form_read(const struct config *config, struct gates *g, clgaze_proble
 
 static int layers_check(const struct config *config, struct gates *g, const clgaze_problem *p)
 {
-    const int64_t d = config->head_dim, k_rows = pool_count(p->k_pool) * d, q_rows = pool_count(p->q_pool) * d;
-    char name[128];
+    const int64_t d = config->head_dim, k_rows = (int64_t)gates_pools(p->k_pool) * d,
+                  q_rows = (int64_t)gates_pools(p->q_pool) * d;
+    char name[GATE_NAME];
     int code = 0;
     for (int32_t l = 0; l < config->layers && !code; l++) {
-        const st_tensor *k = find(g->file, l, 'k', name, sizeof name);
+        const st_tensor *k = find(g->file, l, 'k', name);
         code = shape_check(name, k, p->gate_double ? config->kv_heads : config->q_heads, k_rows, p);
         g->bytes += code ? 0 : k->bytes;
-        const st_tensor *q = find(g->file, l, 'q', name, sizeof name);
+        const st_tensor *q = find(g->file, l, 'q', name);
         if (!code && q && !p->gate_double)
             code = fail(EXIT_INPUT, "tensor %s is there, but layer 0 has none of this kind", name);
         if (!code && p->gate_double) {
             code = shape_check(name, q, config->q_heads, q_rows, p);
-            g->bytes += code ? 0 : q->bytes;
+            g->bytes += code || !q ? 0 : q->bytes;
         }
     }
     return code;
@@ -121,7 +125,8 @@ int gates_open(const char *path, const struct config *config, clgaze_problem *pr
     fail_about(path);
     int code = 0;
     if (length > 4 && strcmp(path + length - 4, ".pth") == 0)
-        code = fail(EXIT_INPUT, "a .pth file is not read; convert it to safetensors");
+        code =
+            fail(EXIT_INPUT, "a .pth file is not read; docs/llama.md has the lines that convert it to safetensors");
     else if (st_open(path, &g->file, why, sizeof why))
         code = fail(EXIT_INPUT, "%s", why);
     if (!code)
@@ -137,13 +142,47 @@ int gates_open(const char *path, const struct config *config, clgaze_problem *pr
 
 static int side_load(struct machine *m, struct gates *g, char side, struct matrix **to)
 {
-    char name[128];
+    char name[GATE_NAME];
     int code = 0;
     *to = calloc((size_t)g->layers, sizeof **to);
     if (!*to)
         return fail(EXIT_INPUT, "there is no memory for %d gates", (int)g->layers);
     for (cl_int l = 0; l < g->layers && !code; l++)
-        code = matrix_load(m, find(g->file, l, side, name, sizeof name), &(*to)[l]);
+        code = matrix_load(m, find(g->file, l, side, name), &(*to)[l]);
+    return code;
+}
+
+void gates_identity(const struct config *config, clgaze_problem *problem, struct gates *g)
+{
+    memset(g, 0, sizeof *g);
+    g->layers = config->layers;
+    g->bytes = (size_t)config->q_heads * (size_t)config->head_dim * (size_t)config->head_dim * sizeof(float);
+    problem->q_pool = problem->k_pool = CLGAZE_AVG;
+    problem->gate_dim = config->head_dim;
+    problem->gate_double = 0;
+    problem->weight_dtype = CLGAZE_F32;
+    problem->rope_pairs = 0;
+}
+
+/* One for all layers. */
+static int identity_load(struct machine *m, const struct config *config, struct gates *g)
+{
+    const size_t d = (size_t)config->head_dim, heads = (size_t)config->q_heads;
+    float *one = calloc(heads * d * d, sizeof *one);
+    struct matrix w = {.type = 0, .rows = config->q_heads, .cols = config->head_dim};
+    g->w_k = calloc((size_t)g->layers, sizeof *g->w_k);
+    int code = one && g->w_k ? buffer_make(m, g->bytes, "the identity", &w.buffer)
+                             : fail(EXIT_INPUT, "there is no memory for %d gates", (int)g->layers);
+    for (size_t i = 0; one && i < heads * d && !code; i++)
+        one[i * d + i % d] = 1;
+    if (!code)
+        code = buffer_write(m, w.buffer, g->bytes, one);
+    for (cl_int l = 0; g->w_k && w.buffer && l < g->layers; l++) {
+        g->w_k[l] = w;
+        if (l)
+            clRetainMemObject(w.buffer);
+    }
+    free(one);
     return code;
 }
 
@@ -151,6 +190,8 @@ int gates_load(struct machine *m, const struct config *config, const clgaze_prob
 {
     float inv_freq[128];
     const size_t bytes = (size_t)problem->rope_pairs * sizeof *inv_freq;
+    if (!g->file)
+        return identity_load(m, config, g);
     rope_frequencies(&config->rope, 2 * problem->rope_pairs, inv_freq);
     int code = side_load(m, g, 'k', &g->w_k);
     if (!code && problem->gate_double)

@@ -7,7 +7,7 @@
 #include "model.h"
 
 struct gates {
-    st_file *file; /**< until gates_load()                                          */
+    st_file *file; /**< until gates_load(); NULL: the identity                         */
     size_t bytes;  /**< on the device                                              */
     cl_int layers;
     struct matrix *w_k, *w_q; /**< one a layer; w_q: NULL in the single form        */
@@ -22,8 +22,18 @@ struct gates {
  */
 int gates_open(const char *path, const struct config *config, clgaze_problem *problem, struct gates *g);
 
-/** Put them on the device. */
+/** Put them on the device; those of a file, or the identity. */
 int gates_load(struct machine *m, const struct config *config, const clgaze_problem *problem, struct gates *g);
+
+/**
+ * Make gates that pass the mean query and the mean key of a block on as they are.
+ *
+ * @param[in,out] problem  Gets pools, form, sizes and no RoPE.
+ */
+void gates_identity(const struct config *config, clgaze_problem *problem, struct gates *g);
+
+/** Pools of a set. */
+size_t gates_pools(uint32_t set);
 
 void gates_free(struct gates *g);
 

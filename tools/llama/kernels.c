@@ -14,8 +14,9 @@ enum { GPU_LANES = 64, MAX_SOURCES = 8 };
 
 const char *const spent_names[N_SPENT] = {"load", "compile", "products", "attend", "norm", "rope", "swiglu", "loss"};
 
-static const char *const entries[N_KERNELS] = {"pack",         "widen",  "matmul", "embed", "rms",
-                                               "rotate_heads", "swiglu", "spread", "fold"};
+static const char *const entries[N_KERNELS] = {"pack",         "widen",        "matmul",   "embed",    "rms",
+                                               "rotate_heads", "swiglu",       "spread",   "fold",     "log_truth",
+                                               "late",         "last_weights", "lines_of", "log_lines"};
 
 static double now(void)
 {
@@ -31,7 +32,7 @@ int machine_open(const char *pick, int verbose, struct machine *m)
     int code = device_open(pick, verbose, &m->device);
     if (code)
         return code;
-    const cl_device_id id = clgaze_context_device(m->device.context);
+    cl_device_id id = clgaze_context_device(m->device.context);
     clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
     clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof m->memory, &m->memory, NULL);
     clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof m->largest, &m->largest, NULL);
@@ -52,8 +53,8 @@ static int build_failed(struct machine *m, cl_int err)
 
 int machine_build(struct machine *m)
 {
-    /* matmul.cl defines weight(), which layer.cl uses; the table is in no certain order. */
-    static const char *const order[] = {"matmul.cl", "layer.cl"};
+    /* Each uses functions of those before it; the table is in no certain order. */
+    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl"};
     const char *texts[MAX_SOURCES];
     size_t sizes[MAX_SOURCES];
     cl_uint n = 0;
@@ -69,7 +70,7 @@ int machine_build(struct machine *m)
     if (err)
         return fail(EXIT_OPENCL, "clCreateProgramWithSource answered %d", (int)err);
     snprintf(options, sizeof options, "-DLANES=%d", (int)m->lanes);
-    const cl_device_id id = clgaze_context_device(m->device.context);
+    cl_device_id id = clgaze_context_device(m->device.context);
     err = clBuildProgram(m->program, 1, &id, options, NULL, NULL);
     if (err)
         return build_failed(m, err);

@@ -9,7 +9,23 @@
 
 extern const struct clg_source llama_kernels[]; /* the .cl files beside this, embedded; ends with NULL */
 
-enum kernel_id { K_PACK, K_WIDEN, K_MATMUL, K_EMBED, K_RMS, K_ROTATE, K_SWIGLU, K_SPREAD, K_FOLD, N_KERNELS };
+enum kernel_id {
+    K_PACK,
+    K_WIDEN,
+    K_MATMUL,
+    K_EMBED,
+    K_RMS,
+    K_ROTATE,
+    K_SWIGLU,
+    K_SPREAD,
+    K_FOLD,
+    K_LOG_TRUTH,
+    K_LATE,
+    K_LAST_WEIGHTS,
+    K_LINES_OF,
+    K_LOG_LINES,
+    N_KERNELS
+};
 
 /** What seconds are counted for. */
 enum spent {

@@ -132,15 +132,18 @@ static int is_read(const struct config *config, const char *name)
 
 static int count(void *user, const st_tensor *t, const struct slot *slot, void *at)
 {
+    struct weights *w = user;
+    const size_t bytes = slot->cols ? t->bytes : t->elements * sizeof(float);
     (void)at;
-    *(size_t *)user += slot->cols ? t->bytes : t->elements * sizeof(float);
+    w->bytes += bytes;
+    w->largest = bytes > w->largest ? bytes : w->largest;
     return tensor_finite(t);
 }
 
-int model_check(const struct config *config, const struct checkpoint *c, size_t *bytes)
+int model_check(const struct config *config, const struct checkpoint *c, struct weights *weights)
 {
-    *bytes = 0;
-    int code = every(config, c, NULL, count, bytes);
+    memset(weights, 0, sizeof *weights);
+    int code = every(config, c, NULL, count, weights);
     for (int f = 0; f < c->n && !code; f++)
         for (size_t i = 0; i < c->files[f]->n_tensors && !code; i++)
             if (!is_read(config, c->files[f]->tensors[i].name))
@@ -184,7 +187,7 @@ static int vector_load(struct machine *m, const st_tensor *t, cl_mem *to)
     int code = wide ? 0 : fail(EXIT_INPUT, "there is no memory for tensor %s", t->name);
     if (!code)
         code = buffer_make(m, t->elements * sizeof *wide, t->name, to);
-    for (size_t i = 0; i < t->elements && !code; i++)
+    for (size_t i = 0; wide && i < t->elements && !code; i++)
         wide[i] = (float)st_value(t, i);
     if (!code)
         code = buffer_write(m, *to, t->elements * sizeof *wide, wide);

@@ -40,6 +40,11 @@ struct model {
     struct layer *layers;
 };
 
+/** Bytes on the device: of all weights, and of the largest. */
+struct weights {
+    size_t bytes, largest;
+};
+
 /** Open model.safetensors, or the shards that model.safetensors.index.json names. */
 int checkpoint_open(const char *dir, struct checkpoint *c);
 void checkpoint_close(struct checkpoint *c);
@@ -47,12 +52,12 @@ const st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 
 /**
  * Check that every tensor of the model is there, of its shape and a type that is read, finite,
- * and that there is none that the model would need and this program does not read.
+ * and that there is none that the model would need and this program does not read; of several,
+ * the first in the order of files and of their data is named.
  *
- * @param[out] bytes  Of all weights on the device.
  * @return 0, or an exit code after a sentence.
  */
-int model_check(const struct config *config, const struct checkpoint *c, size_t *bytes);
+int model_check(const struct config *config, const struct checkpoint *c, struct weights *weights);
 
 /** Put the weights on the device; free with model_free() whatever is returned. */
 int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, struct model *model);

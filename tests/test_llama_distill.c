@@ -1,0 +1,196 @@
+/*
+ * test_llama_distill.c: clgaze-llama teaches gates; its first loss in plain double.
+ *
+ * Environment: CLGAZE_LLAMA, the program; without it all is skipped.
+ */
+#include "harness.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "llama_run.h"
+
+enum { POOLS = 3, STEPS = 40 };
+
+#define DISTILL "distill --seq 75 --block 8 --json --out gates.safetensors "
+
+/* Run it. @return The losses, of which there must be `n`. */
+static void distill(const char *options, double *losses, int n)
+{
+    char all[256];
+
+    snprintf(all, sizeof all, DISTILL "--steps %d %s", n, options);
+    if (llama_run(all))
+        fail_msg("%s: %s", all, llama_err);
+    cJSON *root = cJSON_Parse(llama_out);
+    const cJSON *list = cJSON_GetObjectItem(root, "losses");
+    assert_int_equal(cJSON_GetArraySize(list), n);
+    for (int i = 0; i < n; i++)
+        losses[i] = cJSON_GetArrayItem(list, i)->valuedouble;
+    cJSON_Delete(root);
+}
+
+static st_file *gates(void)
+{
+    char path[768], why[ST_WHY];
+    st_file *file;
+
+    snprintf(path, sizeof path, "%s/gates.safetensors", llama_folder);
+    if (st_open(path, &file, why, sizeof why))
+        fail_msg("%s", why);
+    return file;
+}
+
+/* max, min and avg of a block, each TINY_DIM wide. */
+static void pool(const double *x, int stride, int block, double y[POOLS * TINY_DIM])
+{
+    const int first = block * TINY_BLOCK, end = first + TINY_BLOCK < LLAMA_SEQ ? first + TINY_BLOCK : LLAMA_SEQ;
+
+    for (int d = 0; d < TINY_DIM; d++) {
+        double high = -INFINITY, low = INFINITY, sum = 0;
+
+        for (int t = first; t < end; t++) {
+            high = fmax(high, x[t * stride + d]);
+            low = fmin(low, x[t * stride + d]);
+            sum += x[t * stride + d];
+        }
+        y[d] = high;
+        y[TINY_DIM + d] = low;
+        y[2 * TINY_DIM + d] = sum / (end - first);
+    }
+}
+
+/* The divergence of one head's gate from its truth, rows of the last three quarters. */
+static double loss_of_head(const struct tiny_model *m, int l, int h, const st_tensor *w)
+{
+    const struct tiny_layer *of = &m->of[l];
+    const int hk = h / (TINY_HEADS / TINY_KV), n = (LLAMA_SEQ + TINY_BLOCK - 1) / TINY_BLOCK;
+    const int from = n / 4, counted = n - from;
+    double pooled[POOLS * TINY_DIM], q[TINY_BLOCKS][TINY_DIM], k[TINY_BLOCKS][TINY_DIM], loss = 0;
+    double truth[TINY_BLOCKS][TINY_BLOCKS] = {{0}};
+
+    tiny_oracle(LLAMA_SEQ, of->q[0] + h * TINY_DIM, of->k[0] + hk * TINY_DIM, truth);
+    for (int i = 0; i < n; i++) {
+        double flat[TINY_DIM] = {0};
+
+        pool(of->q_gate[0] + h * TINY_DIM, TINY_QUERY, i, pooled);
+        tiny_turn(m, i * TINY_BLOCK, pooled + 2 * TINY_DIM, q[i]);
+        pool(of->k_gate[0] + hk * TINY_DIM, TINY_KEY, i, pooled);
+        for (size_t r = 0; r < POOLS * TINY_DIM; r++)
+            for (size_t d = 0; d < TINY_DIM; d++)
+                flat[d] += pooled[r] * st_value(w, ((size_t)h * POOLS * TINY_DIM + r) * TINY_DIM + d);
+        tiny_turn(m, i * TINY_BLOCK, flat, k[i]);
+    }
+    for (int i = from; i < n; i++) {
+        double a[TINY_BLOCKS], sum = 0, all = 0;
+
+        for (int j = 0; j <= i; j++) {
+            a[j] = 0;
+            for (int d = 0; d < TINY_DIM; d++)
+                a[j] += q[i][d] * k[j][d] / sqrt(TINY_DIM);
+            sum += exp(a[j]);
+            all += truth[i][j];
+        }
+        for (int j = 0; j <= i; j++)
+            loss += truth[i][j] / all * (log(truth[i][j] / all) - a[j] + log(sum)) / counted;
+    }
+    return loss;
+}
+
+/* The rate of the first step is 0, so the file holds the gates that the loss is of. */
+static void first_loss_equals_plain_double(void **state)
+{
+    static const int kinds[] = {0, 8}; /* the latter: RoPE with a factor */
+    static double logits[LLAMA_SEQ * TINY_VOCAB];
+    static struct tiny_model m;
+
+    (void)state;
+    for (size_t c = 0; c < CLG_COUNT(kinds); c++) {
+        double got, want = 0;
+
+        llama_model(&m, &tiny_kinds[kinds[c]]);
+        distill("--count 1 --seed 5", &got, 1);
+        st_file *file = gates();
+        assert_string_equal(st_meta(file, "seerattn_gate_type"), "Qavg_Kmaxminavg");
+        tiny_logits(&m, llama_tokens, LLAMA_SEQ, logits);
+        for (int l = 0; l < TINY_LAYERS; l++) {
+            char name[96];
+
+            snprintf(name, sizeof name, "model.layers.%d.self_attn.attn_gate.mask_linear_k.weight", l);
+            const st_tensor *w = st_find(file, name);
+            assert_true(w && w->rank == 3 && w->shape[1] == POOLS * TINY_DIM);
+            for (int h = 0; h < TINY_HEADS; h++)
+                want += loss_of_head(&m, l, h, w) / TINY_HEADS / TINY_LAYERS;
+        }
+        if (!(fabs(got / want - 1) < 1e-4))
+            fail_msg("%s: loss %.8g, not %.8g", tiny_kinds[kinds[c]].name, got, want);
+        st_close(file);
+        tiny_free(&m);
+    }
+}
+
+/* A step of one sequence and a step of all of them, in both forms. */
+static void learns(void **state)
+{
+    static const char *const options[] = {"--count 1 --lr 0.02", "--count 2 --batch 2 --lr 0.02",
+                                          "--count 1 --lr 0.02 --q-pool max,avg"};
+    static struct tiny_model m;
+    double losses[STEPS], density;
+
+    (void)state;
+    llama_model(&m, &tiny_kinds[0]);
+    tiny_free(&m);
+    for (size_t i = 0; i < CLG_COUNT(options); i++) {
+        distill(options[i], losses, STEPS);
+        if (!(losses[STEPS - 1] < 0.8 * losses[0]))
+            fail_msg("%s: loss from %g to %g", options[i], losses[0], losses[STEPS - 1]);
+        llama_perplexity("--gates gates.safetensors --rule topp --value 0.7", &density);
+        assert_true(density > 0 && density < 1);
+    }
+}
+
+static void again_gives_the_same_bits(void **state)
+{
+    double first[4], second[4];
+
+    (void)state;
+    distill("--seed 9", first, 4);
+    st_file *one = gates();
+    distill("--seed 9", second, 4);
+    st_file *two = gates();
+    assert_memory_equal(first, second, sizeof first);
+    assert_int_equal(one->n_tensors, TINY_LAYERS);
+    for (size_t i = 0; i < one->n_tensors; i++)
+        assert_memory_equal(one->tensors[i].data, two->tensors[i].data, one->tensors[i].bytes);
+    st_close(one);
+    st_close(two);
+    distill("--seed 8", second, 4);
+    assert_true(first[0] != second[0]);
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    llama_refused("distill --seq 75 --out x", "--steps");
+    llama_refused("distill --seq 75 --steps 2", "--out");
+    llama_refused("distill --seq 75 --steps 2 --out x --rule window", "random|--rule");
+    llama_refused("distill --seq 75 --steps 2 --out x --lr 0", "--lr|above 0");
+    llama_refused("distill --seq 75 --steps 2 --out x --q-pool most", "q-pool|most");
+    llama_refused("distill --seq 151 --steps 2 --out x", "151|152");
+    llama_refused(LLAMA_PPL "--q-pool max", "--q-pool|ppl");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_loss_equals_plain_double),
+        cmocka_unit_test(learns),
+        cmocka_unit_test(again_gives_the_same_bits),
+        cmocka_unit_test(refuses),
+    };
+
+    return llama_tests(tests, CLG_COUNT(tests));
+}

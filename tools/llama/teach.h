@@ -1,0 +1,37 @@
+/*
+ * teach.h: attention of a layer that also teaches the layer's gate.
+ */
+#ifndef CLGAZE_LLAMA_TEACH_H
+#define CLGAZE_LLAMA_TEACH_H
+
+#include "attention.h"
+#include "learner.h"
+
+struct teach {
+    clgaze_problem problem; /**< of the gates; max_batch: sequences of a step         */
+    cl_int layers;
+    cl_int at;         /**< the sequence of the step that runs now, from 0       */
+    clgaze_adamw step; /**< made with the last sequence                          */
+    float *losses;     /**< a layer, of the last step                            */
+    clgaze_plan *pool, *truth;
+    struct learner *learners; /**< a layer                                            */
+    size_t workspace_bytes, bytes;
+    cl_mem workspace, inv_freq;
+    cl_mem q_pooled, k_pooled, maps; /**< of the sequences of a step, a layer or all  */
+};
+
+/** Plan for gates of the problem's blocks and pools; compiles. */
+int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_int batch,
+               const clgaze_problem *problem, struct teach *t);
+
+/** Make the buffers, and gates that begin as normal(0, .02). */
+int teach_make(struct machine *m, const struct config *config, cl_int seed, struct teach *t);
+void teach_free(struct teach *t);
+
+/** Enqueue layer `l`; with the last sequence of a step its gate learns. */
+int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const struct attended *at);
+
+/** Write all gates. */
+int teach_save(struct teach *t, const char *path);
+
+#endif
