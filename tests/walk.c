@@ -208,7 +208,7 @@ static const struct {
     int64_t work;
     int every;
 } tiny_limits[] = {{60000, 1},  {400000, 3}, {60000, 3}, {14500, 3}, {150000, 3},
-                   {100000, 1}, {150000, 3}, {60000, 2}, {20000, 4}};
+                   {100000, 1}, {150000, 3}, {60000, 2}, {60000, 4}};
 
 /* Cases of the shapes that are small enough; answers how many. */
 static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,
