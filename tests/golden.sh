@@ -15,7 +15,7 @@ if [ "$folder" = CLGAZE_GOLDEN_DIR ]; then
     fi
     for file in "$folder"/*.safetensors; do
         case ${file##*/} in
-        pool* | gate* | score* | select* | attend* | prefill* | truth*) set -- "$@" "$file" ;;
+        pool* | gate* | score* | select* | attend* | prefill* | truth* | distill*) set -- "$@" "$file" ;;
         esac
     done
 else

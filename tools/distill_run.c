@@ -197,7 +197,7 @@ static int prepare(struct course *r)
     if ((size_t)snprintf(r->checkpoint, sizeof r->checkpoint, "%s%s", r->c->out, suffix) >= sizeof r->checkpoint)
         return fail(EXIT_INPUT, "--out is longer than a path may be");
     describe(r);
-    r->saved.losses = malloc((size_t)steps * sizeof *r->saved.losses);
+    r->saved.losses = calloc((size_t)steps + 1, sizeof *r->saved.losses);
     if (!r->saved.losses)
         return fail(EXIT_INPUT, "there is no memory for %" PRId32 " losses", steps);
     int code = learner_open(&r->device, &r->problem, &r->learner);

@@ -33,13 +33,13 @@ static double y_of(double loss, double high)
 static void axes(FILE *out, size_t n, double high)
 {
     const double by = tick(high), step = n > 1 ? fmax(1, tick((double)(n - 1))) : 1;
-    for (double y = 0; y <= high * 1.0001; y += by)
+    for (int i = 0; i * by <= high * 1.0001; i++)
         fprintf(out,
                 "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
-                LEFT, y_of(y, high), WIDTH - RIGHT, LEFT - 6, y_of(y, high) + 4, y);
-    for (double x = step; x <= (double)n; x += step)
-        fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(x, n),
-                HEIGHT - BOTTOM + 18, x);
+                LEFT, y_of(i * by, high), WIDTH - RIGHT, LEFT - 6, y_of(i * by, high) + 4, i * by);
+    for (int i = 1; i * step <= (double)n; i++)
+        fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(i * step, n),
+                HEIGHT - BOTTOM + 18, i * step);
     fprintf(out,
             "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#333\"/>\n"
             "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n"

@@ -49,7 +49,7 @@ static int steps(struct learner *l, const struct lesson *lesson, const struct jo
     const int32_t n = job->training.steps;
     st_tensor t = {.name = "losses", .dtype = ST_F32, .rank = 1, .shape = {n}};
     st_size(t.dtype, t.rank, t.shape, &t.elements, &t.bytes);
-    float *losses = malloc(t.bytes);
+    float *losses = malloc(t.bytes + 1);
     if (!losses)
         return fail(EXIT_INPUT, "memory ran out");
     t.data = losses;
