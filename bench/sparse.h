@@ -87,7 +87,8 @@ struct row {
     char note[512];                     /* why it failed or was refused                           */
     char op[12], dtype[8], pattern[12]; /* pattern "": lists by the gate     */
     int seq, heads, kv_heads, head_dim, block;
-    char rule[12];  /* of the gate; "": none                                 */
+    char rule[12]; /* of the gate; "": none                                 */
+    int rounds;
     double value;   /* density that was asked for, or the rule's value       */
     double density; /* asked for; where a rule decides: what it kept         */
     double kept;    /* density that the lists have                           */
@@ -101,7 +102,6 @@ struct row {
     double of_peak;              /* what the visible keys need, of that; 0: matrix units, unknown */
     double error;                /* of the checked rows                        */
     double clock;                /* device time over host time of the same rounds */
-    int rounds;
     char kernel[128], dense_kernel[128], reason[96], forced[24]; /* forced "": free choice */
 };
 

@@ -47,12 +47,13 @@ static struct result made_up(struct row *rows)
     snprintf(r.tune, sizeof r.tune, "clgaze-tune --problem \"attend f32 d64 b64 g4\"");
     for (int i = 0; i < ROWS; i++) {
         struct row *x = &rows[i];
+        int half = i / 2;
 
         *x = (struct row){.seq = 512 << i / 2, .heads = 8, .kv_heads = 2, .head_dim = 64, .block = 64};
         x->value = x->density = i % 2 ? .25 : .0625;
         x->kept = significant(x->value + .001, 6);
         x->ms = around(.123457 * (i + 1), .01);
-        x->dense = around(1.5 * (1 + i / 2) + .1 * i, .01);
+        x->dense = around(1.5 * (1 + half) + .1 * i, .01);
         x->speedup = significant(x->dense.median / x->ms.median, 6);
         x->ideal = significant(x->speedup * x->kept, 6);
         x->gflops = 10 + i;
