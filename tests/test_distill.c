@@ -132,11 +132,12 @@ static void agree(struct test_case *c)
     const clgaze_problem *p = &c->p;
     struct clg_ref t = as_ref(c, c->data);
     const int rows = clg_ref_rows(p, &t), cols = clg_ref_cols(p, &t);
-    const size_t n = (size_t)(c->n.batch * p->q_heads * rows);
+    const size_t n = (size_t)c->n.batch * (size_t)p->q_heads * (size_t)rows;
     float *truth = c->data[A_TRUTH];
 
-    t.q_gated = calloc((size_t)(c->n.batch * rows * p->q_heads * clg_gate_dim(p)), sizeof(float));
-    t.k_gated = calloc((size_t)(c->n.batch * cols * p->q_heads * clg_gate_dim(p)), sizeof(float));
+    t.q_gated = calloc(n * (size_t)clg_gate_dim(p), sizeof(float));
+    t.k_gated =
+        calloc((size_t)c->n.batch * (size_t)cols * (size_t)p->q_heads * (size_t)clg_gate_dim(p), sizeof(float));
     t.scores = calloc(n * (size_t)cols, sizeof(float));
     assert_true(t.q_gated && t.k_gated && t.scores);
     clg_ref_gate(p, &t);

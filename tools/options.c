@@ -21,7 +21,7 @@ enum kind { WHOLE, WHOLE_OR_NONE, REAL, SINGLE, POOLS, RULE, SCOPE, SCHEDULE };
 static const struct row {
     const char *key;
     enum kind kind;
-    size_t offset;
+    uint32_t offset;
     int trains; /* offset is that of struct training */
     int32_t least, most;
     const char *help;
