@@ -68,6 +68,7 @@ out:
 static clgaze_status open_device(clgaze_context *ctx, const clgaze_context_options *o)
 {
     clgaze_status st = CLGAZE_OK;
+    char zeros[1024] = {0}; /* lengths of 0: warming reads nothing that was never written */
     cl_device_id id = o->device;
     cl_int err = CL_SUCCESS;
 
@@ -84,7 +85,7 @@ static clgaze_status open_device(clgaze_context *ctx, const clgaze_context_optio
     TRY(clg_device_read(ctx, id, &ctx->device));
     ctx->queue = clCreateCommandQueue(ctx->cl, id, 0, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateCommandQueue answered %d", (int)err);
-    ctx->dummy = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, 1024, NULL, &err);
+    ctx->dummy = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof zeros, zeros, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for 1024 bytes", (int)err);
 out:
     return st;
