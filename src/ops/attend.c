@@ -26,10 +26,14 @@ void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_te
     clg_define(text, "LSE", p->lse);
 }
 
-/* Without lists the blocks are ours to choose: large ones. */
-static int own_block(const clgaze_problem *p, int block, int ours)
+int clg_attend_block(const clgaze_problem *p, int block, int ours)
 {
     return p->lists == CLGAZE_LISTS_DENSE ? ours : block;
+}
+
+size_t clg_attend_tiles(int longest, int block, int rows)
+{
+    return (size_t)((longest + block - 1) / block) * (size_t)((block + rows - 1) / rows);
 }
 
 void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale)
@@ -49,13 +53,12 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
     const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), out_at = clg_at(&t->out);
     const cl_ulong c_at = t->counts.offset, b_at = t->blocks.offset, l_at = t->lse.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = own_block(p, p->block_q, cut.rows), block_k = own_block(p, p->block_k, 64);
+    const cl_int block_q = clg_attend_block(p, p->block_q, cut.rows), block_k = clg_attend_block(p, p->block_k, 64);
     const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
     cl_float fold, scale;
-    const size_t tiles = (size_t)((block_q + cut.rows - 1) / cut.rows);
-    const size_t row_blocks = (size_t)((n->longest_q + block_q - 1) / block_q);
-    const size_t groups[3] = {row_blocks * tiles, (size_t)(q_heads / cut.heads), (size_t)sequences};
+    const size_t groups[3] = {clg_attend_tiles(n->longest_q, block_q, cut.rows), (size_t)(q_heads / cut.heads),
+                              (size_t)sequences};
     const size_t local[3] = {cut.items, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
                                    CLG_ARG(q_at),

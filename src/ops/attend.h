@@ -20,6 +20,11 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut);
 /* scale * log2(e) = fold * scale: a signed power of two, and 1 <= scale < 2. */
 void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale);
 
+/* Without lists the blocks are ours to choose: one group's rows, or a walk of large ones. */
+int clg_attend_block(const clgaze_problem *p, int block, int ours);
+/* Groups along one axis: blocks of the longest sequence, each in tiles of `rows`. */
+size_t clg_attend_tiles(int longest, int block, int rows);
+
 /* Of cl/attend.cl, whose tiles truth uses too: WG, BM and BN. */
 extern const struct clg_param clg_attend_space[];
 const char *clg_attend_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);

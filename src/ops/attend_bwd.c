@@ -4,12 +4,6 @@
  */
 #include "attend_bwd.h"
 
-/* Without lists the blocks are ours to choose: one group's rows, or a walk of large ones. */
-static int own_block(const clgaze_problem *p, int block, int ours)
-{
-    return p->lists == CLGAZE_LISTS_DENSE ? ours : block;
-}
-
 /* x = scale q . k: in log2 units and as it is. */
 static void scales(const clgaze_problem *p, cl_float *fold, cl_float *scale)
 {
@@ -74,12 +68,6 @@ clgaze_status clg_bwd_delta(struct clg_run *run)
     return clg_enqueue(run, CLG_BWD_DELTA, groups, local, args, CLG_COUNT(args));
 }
 
-/* Groups along one axis: blocks of the longest sequence, each in tiles of `rows`. */
-static size_t tiles_of(int longest, int block, int rows)
-{
-    return (size_t)((longest + block - 1) / block) * (size_t)((block + rows - 1) / rows);
-}
-
 clgaze_status clg_bwd_kv(struct clg_run *run, struct clg_cut cut)
 {
     const clgaze_problem *p = run->p;
@@ -90,10 +78,11 @@ clgaze_status clg_bwd_kv(struct clg_run *run, struct clg_cut cut)
     const cl_ulong4 dk_at = clg_at(&t->dk), dv_at = clg_at(&t->dv);
     const cl_ulong l_at = t->lse.offset, delta_at = delta.offset, map_at = map.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = own_block(p, p->block_q, 64), block_k = own_block(p, p->block_k, cut.rows);
+    const cl_int block_q = clg_attend_block(p, p->block_q, 64), block_k = clg_attend_block(p, p->block_k, cut.rows);
     const cl_int list_heads = n->list_heads, cols = n->cols, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
-    const size_t groups[3] = {tiles_of(n->longest_k, block_k, cut.rows), (size_t)p->kv_heads, (size_t)sequences};
+    const size_t groups[3] = {clg_attend_tiles(n->longest_k, block_k, cut.rows), (size_t)p->kv_heads,
+                              (size_t)sequences};
     const size_t local[3] = {cut.items, 1, 1};
     cl_float fold, scale;
     const struct clg_arg args[] = {
@@ -145,10 +134,10 @@ clgaze_status clg_bwd_q(struct clg_run *run, struct clg_cut cut)
     const cl_ulong4 dq_at = clg_at(&t->dq);
     const cl_ulong l_at = t->lse.offset, delta_at = delta.offset, c_at = t->counts.offset, b_at = t->blocks.offset;
     const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = own_block(p, p->block_q, cut.rows), block_k = own_block(p, p->block_k, 64);
+    const cl_int block_q = clg_attend_block(p, p->block_q, cut.rows), block_k = clg_attend_block(p, p->block_k, 64);
     const cl_int list_heads = n->list_heads, width = n->width, sequences = n->sequences, sq = n->sq, sk = n->sk;
     const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
-    const size_t groups[3] = {tiles_of(n->longest_q, block_q, cut.rows), (size_t)q_heads, (size_t)sequences};
+    const size_t groups[3] = {clg_attend_tiles(n->longest_q, block_q, cut.rows), (size_t)q_heads, (size_t)sequences};
     const size_t local[3] = {cut.items, 1, 1};
     cl_float fold, scale;
     const struct clg_arg args[] = {

@@ -41,11 +41,17 @@ static clgaze_status enqueue(struct clg_run *run, const struct clg_gate_side *s,
     return clg_enqueue(run, GATE, groups, local, args, CLG_COUNT(args));
 }
 
-clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s)
+/* In tiles of work-groups of `items`. */
+static clgaze_status multiply_tiles(struct clg_run *run, const struct clg_gate_side *s, size_t items)
 {
     const size_t groups[3] = {clg_tiles(clg_gate_dim(run->p)), clg_tiles(s->rows * run->n.batch), (size_t)s->heads};
 
-    return enqueue(run, s, groups, clg_tile_items(run->stage->values));
+    return enqueue(run, s, groups, items);
+}
+
+clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s)
+{
+    return multiply_tiles(run, s, clg_tile_items(run->stage->values));
 }
 
 clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
@@ -209,23 +215,16 @@ const struct clg_kernel clg_kernel_gate_cpu = {
 
 /* ---- NVIDIA ---------------------------------------------------------------- */
 
-static const struct clg_param no_space[] = {{NULL, 0, {0}}};
-enum { NV_ITEMS = 128, NV_LOCAL = 43008 };
-
 static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)p;
     (void)values;
-    if (device->nv_arch < 80)
-        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
-    return device->local_bytes < NV_LOCAL ? "the device has too little local memory" : NULL;
+    return clg_nv_tile_fits(device, 43008);
 }
 
 static clgaze_status multiply_nv(struct clg_run *run, const struct clg_gate_side *s)
 {
-    const size_t groups[3] = {clg_tiles(clg_gate_dim(run->p)), clg_tiles(s->rows * run->n.batch), (size_t)s->heads};
-
-    return enqueue(run, s, groups, NV_ITEMS);
+    return multiply_tiles(run, s, CLG_NV_TILE_ITEMS);
 }
 
 static clgaze_status launch_nv(struct clg_run *run)
@@ -236,7 +235,6 @@ static clgaze_status launch_nv(struct clg_run *run)
 const struct clg_kernel clg_kernel_gate_nv = {
     .op = "gate",
     .name = "gate_nv",
-    .space = no_space,
     .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "gate_nv.cl", "rope.cl", NULL},
     .entries = (const char *const[]){"gate_nv", "rope", NULL},
     .options = "-cl-nv-verbose",

@@ -64,12 +64,18 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
     return clg_tile_fits(device, clg_gate_dim(p), values);
 }
 
-static clgaze_status launch(struct clg_run *run)
+/* In tiles of work-groups of `items`. */
+static clgaze_status enqueue_tiles(struct clg_run *run, size_t items)
 {
     const size_t groups[3] = {clg_tiles(run->n.seen), clg_tiles(clg_slice_rows_seq(&run->n)),
                               (size_t)run->p->q_heads * (size_t)run->n.sequences};
 
-    return enqueue(run, groups, clg_tile_items(run->stage->values));
+    return enqueue(run, groups, items);
+}
+
+static clgaze_status launch(struct clg_run *run)
+{
+    return enqueue_tiles(run, clg_tile_items(run->stage->values));
 }
 
 const struct clg_kernel clg_kernel_score = {
@@ -130,30 +136,21 @@ const struct clg_kernel clg_kernel_score_cpu = {
 
 /* ---- NVIDIA ---------------------------------------------------------------- */
 
-static const struct clg_param no_space[] = {{NULL, 0, {0}}};
-enum { NV_ITEMS = 128, NV_LOCAL = 32768 };
-
 static const char *fits_nv(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
     (void)p;
     (void)values;
-    if (device->nv_arch < 80)
-        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
-    return device->local_bytes < NV_LOCAL ? "the device has too little local memory" : NULL;
+    return clg_nv_tile_fits(device, 32768);
 }
 
 static clgaze_status launch_nv(struct clg_run *run)
 {
-    const size_t groups[3] = {clg_tiles(run->n.seen), clg_tiles(clg_slice_rows_seq(&run->n)),
-                              (size_t)run->p->q_heads * (size_t)run->n.sequences};
-
-    return enqueue(run, groups, NV_ITEMS);
+    return enqueue_tiles(run, CLG_NV_TILE_ITEMS);
 }
 
 const struct clg_kernel clg_kernel_score_nv = {
     .op = "score",
     .name = "score_nv",
-    .space = no_space,
     .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "score_nv.cl", NULL},
     .entries = (const char *const[]){"score_nv", NULL},
     .options = "-cl-nv-verbose",

@@ -1,5 +1,5 @@
 /*
- * tile.c: the host's side of cl/tile.cl.
+ * tile.c: the host's side of cl/tile.cl and cl/nv_tf32.cl.
  */
 #include "tile.h"
 
@@ -28,4 +28,11 @@ const char *clg_tile_fits(const struct clg_device *device, int depth, const int 
     if (device->local_bytes < 16 * (size_t)values[STEP] * (CLG_TILE + 4))
         return "the device has too little local memory";
     return clg_tile_items(values) > device->max_group ? "the device's work-groups are too small" : NULL;
+}
+
+const char *clg_nv_tile_fits(const struct clg_device *device, size_t local_bytes)
+{
+    if (device->nv_arch < 80)
+        return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
+    return device->local_bytes < local_bytes ? "the device has too little local memory" : NULL;
 }
