@@ -55,6 +55,34 @@ static inline void load_rows(__global const elem *from, ulong stride, int n, int
     }
 }
 
+/* This work-item's products of BM rows of queries and BN of keys. */
+static inline void dot_tile(__local const float *qs, __local const float *ks, float sc[RM][CN])
+{
+    const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
+
+#pragma unroll
+    for (int r = 0; r < RM; r++)
+#pragma unroll
+        for (int c = 0; c < CN; c++)
+            sc[r][c] = 0.0f;
+#pragma unroll 2 /* all of D would keep hundreds of registers in memory on AMD */
+    for (int x = 0; x < D; x += 4) {
+        float4 y[CN];
+
+#pragma unroll
+        for (int c = 0; c < CN; c++)
+            y[c] = vload4(0, ks + (tx + c * TX) * DS + x);
+#pragma unroll
+        for (int r = 0; r < RM; r++) {
+            const float4 z = vload4(0, qs + (ty + r * TY) * DS + x);
+
+#pragma unroll
+            for (int c = 0; c < CN; c++)
+                sc[r][c] += dot(z, y[c]);
+        }
+    }
+}
+
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, __global const elem *v, ulong4 v_at,
        __global const int *counts, ulong counts_at, __global const int *blocks, ulong blocks_at, int width,
@@ -104,27 +132,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
 
         load_rows(k + from, k_at.z, n_k, BN, 1.0f, kv);
         barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
-        for (int r = 0; r < RM; r++)
-#pragma unroll
-            for (int c = 0; c < CN; c++)
-                sc[r][c] = 0.0f;
-#pragma unroll 2 /* all of D would keep hundreds of registers in memory on AMD */
-        for (int x = 0; x < D; x += 4) {
-            float4 y[CN];
-
-#pragma unroll
-            for (int c = 0; c < CN; c++)
-                y[c] = vload4(0, kv + (tx + c * TX) * DS + x);
-#pragma unroll
-            for (int r = 0; r < RM; r++) {
-                const float4 z = vload4(0, qs + (ty + r * TY) * DS + x);
-
-#pragma unroll
-                for (int c = 0; c < CN; c++)
-                    sc[r][c] += dot(z, y[c]);
-            }
-        }
+        dot_tile(qs, kv, sc);
 #pragma unroll
         for (int r = 0; r < RM; r++)
 #pragma unroll

@@ -28,27 +28,7 @@ static inline void score_tile(__local const float *qs, __local const float *ks, 
 {
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
 
-#pragma unroll
-    for (int r = 0; r < RM; r++)
-#pragma unroll
-        for (int c = 0; c < CN; c++)
-            sc[r][c] = 0.0f;
-#pragma unroll 2
-    for (int x = 0; x < D; x += 4) {
-        float4 y[CN];
-
-#pragma unroll
-        for (int c = 0; c < CN; c++)
-            y[c] = vload4(0, ks + (tx + c * TX) * DS + x);
-#pragma unroll
-        for (int r = 0; r < RM; r++) {
-            const float4 z = vload4(0, qs + (ty + r * TY) * DS + x);
-
-#pragma unroll
-            for (int c = 0; c < CN; c++)
-                sc[r][c] += dot(z, y[c]);
-        }
-    }
+    dot_tile(qs, ks, sc);
 #pragma unroll
     for (int r = 0; r < RM; r++)
 #pragma unroll
