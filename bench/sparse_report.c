@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 
 #include "fail.h"
+#include "json.h"
 #include "sparse.h"
 
 /* How a row's fields are called; every format walks this table. */
@@ -138,7 +139,6 @@ static void fill_result(cJSON *json, const struct result *r)
 int write_json(FILE *f, const struct result *results, int n)
 {
     cJSON *json = cJSON_CreateObject(), *others = n > 1 ? cJSON_AddArrayToObject(json, "others") : NULL;
-    char *text;
 
     fill_result(json, &results[0]);
     for (int i = 1; i < n; i++) {
@@ -147,13 +147,7 @@ int write_json(FILE *f, const struct result *results, int n)
         fill_result(other, &results[i]);
         cJSON_AddItemToArray(others, other);
     }
-    text = cJSON_Print(json);
-    cJSON_Delete(json);
-    if (!text)
-        return fail(EXIT_INPUT, "host memory ran out");
-    fprintf(f, "%s\n", text);
-    cJSON_free(text);
-    return 0;
+    return print_json(f, json, 0);
 }
 
 /* ---- JSON read back ---- */

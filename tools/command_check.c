@@ -5,6 +5,7 @@
 
 #include "compare.h"
 #include "fail.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -89,7 +90,7 @@ int command_check(const struct args *args)
     cJSON_AddBoolToObject(root, "ok", worst == EXIT_DONE);
     device_close(&device);
     if (args->json)
-        return print_json(root, worst);
+        return print_json(stdout, root, worst);
     cJSON_Delete(root);
     return worst;
 }

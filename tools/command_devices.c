@@ -4,6 +4,7 @@
 #include "commands.h"
 
 #include "fail.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -136,7 +137,7 @@ int command_devices(const struct args *args)
     for (size_t i = 0; i < n && i < MAX_DEVICES; i++)
         describe(i, &devices[i], args->json, list);
     if (args->json)
-        return print_json(root, EXIT_DONE);
+        return print_json(stdout, root, EXIT_DONE);
     cJSON_Delete(root);
     return EXIT_DONE;
 }

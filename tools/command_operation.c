@@ -4,6 +4,7 @@
 #include "commands.h"
 
 #include "fail.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -25,17 +26,6 @@ int load_job(const struct args *args, const char *path, const char *name, st_fil
         return fail(EXIT_INPUT, "key op of __metadata__ is missing: nothing says which operation to check");
     const struct operation *operation = operation_find(name);
     return operation ? job_make(operation, *file, settings, job) : EXIT_INPUT;
-}
-
-int print_json(cJSON *json, int code)
-{
-    char *text = cJSON_Print(json);
-    cJSON_Delete(json);
-    if (!text)
-        return fail(EXIT_INPUT, "memory ran out");
-    puts(text);
-    cJSON_free(text);
-    return code;
 }
 
 cJSON *stages_json(const struct result *result, int timed)
@@ -116,7 +106,7 @@ static int report(const struct args *args, const struct device *device, const st
     cJSON_AddNumberToObject(root, "repeat", args->repeat);
     cJSON_AddItemToObject(root, "stages", stages_json(result, timed));
     cJSON_AddItemToObject(root, "tensors", tensors_json(result));
-    return print_json(root, 0);
+    return print_json(stdout, root, 0);
 }
 
 /* Stages that only --repeat asked for are no result. */

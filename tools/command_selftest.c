@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "internal.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -187,7 +188,7 @@ int command_selftest(const struct args *args)
         for (int i = 0; i < OUTCOMES; i++)
             cJSON_AddNumberToObject(root, outcomes[i], s.n[i]);
         cJSON_AddNumberToObject(root, "seconds", taken);
-        return print_json(root, s.n[FAILED] ? EXIT_DIFFERS : EXIT_DONE);
+        return print_json(stdout, root, s.n[FAILED] ? EXIT_DIFFERS : EXIT_DONE);
     }
     cJSON_Delete(root);
     printf("%d passed, %d failed, %d do not fit this device, %d not reached in %.0f s\n", s.n[PASSED], s.n[FAILED],

@@ -33,11 +33,8 @@ int command_selftest(const struct args *args);
 int load_job(const struct args *args, const char *path, const char *name, st_file **file, struct settings *settings,
              struct job *job);
 
-/** Print a JSON value (freed) to stdout. @return `code`, or EXIT_INPUT. */
-struct cJSON;
-int print_json(struct cJSON *json, int code);
-
 /** Times of the stages as a JSON list, or as a table on stdout. */
+struct cJSON;
 struct cJSON *stages_json(const struct result *result, int timed);
 void stages_print(const struct result *result, int timed);
 

@@ -5,6 +5,7 @@
 
 #include "fail.h"
 #include "gate_file.h"
+#include "json.h"
 #include "lesson.h"
 #include "plot.h"
 #include "saved.h"
@@ -301,13 +302,7 @@ static int report(const struct course *r)
     cJSON_AddNumberToObject(root, "first_loss", (double)r->saved.losses[0]);
     cJSON_AddNumberToObject(root, "loss", (double)r->saved.losses[done - 1]);
     cJSON_AddNumberToObject(root, "seconds", took);
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    if (!text)
-        return fail(EXIT_INPUT, "memory ran out");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return print_json(stdout, root, 0);
 }
 
 static int finish(struct course *r)

@@ -56,6 +56,14 @@ void device_close(struct device *device)
     memset(device, 0, sizeof *device);
 }
 
+int device_buffer(struct device *device, size_t bytes, const void *data, const char *what, cl_mem *buffer)
+{
+    cl_int err;
+    const cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
+    *buffer = clCreateBuffer(clgaze_context_cl(device->context), flags, bytes, (void *)data, &err);
+    return err ? fail(EXIT_OPENCL, "clCreateBuffer answered %d for the %zu bytes of %s", (int)err, bytes, what) : 0;
+}
+
 /* ------------------------------------------------------------------------ */
 /* Plans                                                                    */
 /* ------------------------------------------------------------------------ */
@@ -107,13 +115,7 @@ static int make_plans(struct run *r, clgaze_op first, clgaze_op last)
     if (r->kernel && !forced)
         return fail(EXIT_INPUT, "--kernel is %.60s, which is of no operation that %s runs", r->kernel,
                     r->job->operation->name);
-    if (most) {
-        cl_int err;
-        r->workspace = clCreateBuffer(clgaze_context_cl(r->device->context), CL_MEM_READ_WRITE, most, NULL, &err);
-        if (err)
-            return fail(EXIT_OPENCL, "clCreateBuffer answered %d for a workspace of %zu bytes", (int)err, most);
-    }
-    return 0;
+    return most ? device_buffer(r->device, most, NULL, "a workspace", &r->workspace) : 0;
 }
 
 /* ------------------------------------------------------------------------ */

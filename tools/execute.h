@@ -44,6 +44,15 @@ int device_open(const char *pick, int verbose, struct device *device);
 void device_close(struct device *device);
 
 /**
+ * Make a buffer, released by the caller.
+ *
+ * @param[in] data  What it begins with; NULL: nothing.
+ * @param[in] what  Names it in a sentence.
+ * @return 0, or an exit code after a sentence on stderr.
+ */
+int device_buffer(struct device *device, size_t bytes, const void *data, const char *what, cl_mem *buffer);
+
+/**
  * Run a job once, and when `repeat` is not 0 time each of its stages in that
  * many further runs.
  *

@@ -10,13 +10,6 @@
 
 const char *const learned_names[N_LEARNED] = {"w_k", "w_q", "moments_k", "moments_q", "dw_k", "dw_q"};
 
-static int buffer(struct learner *l, size_t bytes, const char *what, cl_mem *to)
-{
-    cl_int err;
-    *to = clCreateBuffer(clgaze_context_cl(l->device->context), CL_MEM_READ_WRITE, bytes, NULL, &err);
-    return err ? fail(EXIT_OPENCL, "clCreateBuffer answered %d for the %zu bytes of %s", (int)err, bytes, what) : 0;
-}
-
 static int64_t pools(uint32_t set)
 {
     return (set & 1) + (set >> 1 & 1) + (set >> 2 & 1);
@@ -46,7 +39,7 @@ static int zeros(struct learner *l, int which)
     const float zero = 0;
     if (!s->elements)
         return 0;
-    int code = buffer(l, s->bytes, s->name, &l->buffers[which]);
+    int code = device_buffer(l->device, s->bytes, NULL, s->name, &l->buffers[which]);
     if (code)
         return code;
     *to[which] = clgaze_tensor_compact(l->buffers[which], 0, CLGAZE_F32, s->rank, s->shape);
@@ -62,8 +55,8 @@ int learner_open(struct device *device, const clgaze_problem *problem, struct le
     l->device = device;
     const clgaze_status status = clgaze_distill_plan(device->context, problem, &l->plan);
     int code = status ? fail_library(status) : 0;
-    code = code ? code : buffer(l, clgaze_plan_workspace(l->plan), "a workspace", &l->workspace);
-    code = code ? code : buffer(l, sizeof(float), "the loss", &l->loss);
+    code = code ? code : device_buffer(device, clgaze_plan_workspace(l->plan), NULL, "a workspace", &l->workspace);
+    code = code ? code : device_buffer(device, sizeof(float), NULL, "the loss", &l->loss);
     for (int i = 0; i < N_LEARNED && !code; i++) {
         shape(problem, i, &l->shapes[i]);
         code = zeros(l, i);

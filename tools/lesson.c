@@ -7,14 +7,6 @@
 
 #include <string.h>
 
-static int make(struct device *device, size_t bytes, const void *data, const char *what, cl_mem *buffer)
-{
-    cl_int err;
-    const cl_mem_flags flags = CL_MEM_READ_WRITE | (data ? CL_MEM_COPY_HOST_PTR : 0);
-    *buffer = clCreateBuffer(clgaze_context_cl(device->context), flags, bytes, (void *)data, &err);
-    return err ? fail(EXIT_OPENCL, "clCreateBuffer answered %d for the %zu bytes of %s", (int)err, bytes, what) : 0;
-}
-
 /* A tensor of the file, if it is there. */
 static int put(struct device *device, const struct job *job, const char *name, cl_mem *buffer, clgaze_tensor *tensor)
 {
@@ -24,7 +16,7 @@ static int put(struct device *device, const struct job *job, const char *name, c
         return 0;
     if (library_dtype(t->dtype, &dtype))
         return fail(EXIT_INPUT, "tensor %s is %s, which no operation takes", name, st_dtype_name(t->dtype));
-    const int code = make(device, t->bytes, t->data, name, buffer);
+    const int code = device_buffer(device, t->bytes, t->data, name, buffer);
     if (!code)
         *tensor = clgaze_tensor_compact(*buffer, 0, dtype, t->rank, t->shape);
     return code;
@@ -34,7 +26,7 @@ static int room(struct device *device, const char *name, const int64_t shape[4],
                 clgaze_tensor *tensor)
 {
     const size_t bytes = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]) * sizeof(float);
-    const int code = make(device, bytes, NULL, name, buffer);
+    const int code = device_buffer(device, bytes, NULL, name, buffer);
     if (!code)
         *tensor = clgaze_tensor_compact(*buffer, 0, CLGAZE_F32, 4, shape);
     return code;
@@ -49,7 +41,7 @@ static int run(struct device *device, const struct job *job, clgaze_op op, const
     const size_t bytes = clgaze_plan_workspace(plan);
     int code = status ? fail_library(status) : 0;
     if (!code && bytes)
-        code = make(device, bytes, NULL, "a workspace", &workspace);
+        code = device_buffer(device, bytes, NULL, "a workspace", &workspace);
     if (!code) {
         const clgaze_call call = {
             .queue = device->queue, .workspace = workspace, .longest_q = job->longest_q, .longest_k = job->longest_k};
@@ -88,7 +80,7 @@ static int tell_lengths(struct device *device, const struct job *job, struct les
 {
     const char zeros[256 * sizeof(float)] = {0};
     const int64_t *d = job->dims;
-    const int code = make(device, sizeof zeros, zeros, "lengths", &lesson->lengths);
+    const int code = device_buffer(device, sizeof zeros, zeros, "lengths", &lesson->lengths);
     for (int keys = 0; keys < 2 && !code; keys++) {
         clgaze_tensor t = clgaze_tensor_bshd(lesson->lengths, 0, job->problem.dtype, d[DIM_B],
                                              d[keys ? DIM_SK : DIM_SQ], d[keys ? DIM_HK : DIM_HQ], d[DIM_D]);

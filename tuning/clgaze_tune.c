@@ -4,6 +4,7 @@
 #include "tune.h"
 
 #include "fail.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -106,17 +107,6 @@ static int check(const struct tune_args *args)
     return 0;
 }
 
-static int print_json(cJSON *json)
-{
-    char *text = cJSON_Print(json);
-
-    if (!text)
-        return fail(EXIT_INPUT, "memory ran out");
-    puts(text);
-    cJSON_free(text);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static struct tune_args args = {.budget = 60};
@@ -136,7 +126,8 @@ int main(int argc, char **argv)
     json = args.json ? cJSON_CreateObject() : NULL;
     code = args.list ? tune_list(json) : on_devices(&args, json ? cJSON_AddArrayToObject(json, "devices") : NULL);
     if (json && (code == 0 || code > EXIT_OPENCL))
-        printed = print_json(json);
-    cJSON_Delete(json);
+        printed = print_json(stdout, json, 0);
+    else
+        cJSON_Delete(json);
     return code ? code : printed;
 }

@@ -4,6 +4,7 @@
 #include "run.h"
 
 #include "fail.h"
+#include "json.h"
 #include "training.h"
 
 #include <cjson/cJSON.h>
@@ -112,13 +113,7 @@ static int report(const struct run *r, const double *losses)
     cJSON_AddItemToObject(root, "losses", cJSON_CreateDoubleArray(losses, (int)c->steps));
     for (int i = 0; i < N_SPENT; i++)
         cJSON_AddNumberToObject(seconds, spent_names[i], r->machine.seconds[i]);
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    if (!text)
-        return fail(EXIT_INPUT, "there is no memory for the answer");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return print_json(stdout, root, 0);
 }
 
 int command_distill(const struct command *c)

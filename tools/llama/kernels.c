@@ -105,9 +105,7 @@ int launch(struct machine *m, enum kernel_id id, size_t nx, size_t ny, size_t gr
 
 int buffer_make(struct machine *m, size_t bytes, const char *what, cl_mem *buffer)
 {
-    cl_int err;
-    *buffer = clCreateBuffer(clgaze_context_cl(m->device.context), CL_MEM_READ_WRITE, bytes ? bytes : 4, NULL, &err);
-    return err ? fail(EXIT_OPENCL, "clCreateBuffer answered %d to %zu bytes of %s", (int)err, bytes, what) : 0;
+    return device_buffer(&m->device, bytes ? bytes : 4, NULL, what, buffer);
 }
 
 int buffer_write(struct machine *m, cl_mem buffer, size_t bytes, const void *from)

@@ -4,6 +4,7 @@
 #include "run.h"
 
 #include "fail.h"
+#include "json.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -49,13 +50,7 @@ static int report(const struct run *r, const double *losses)
         cJSON_AddItemToArray(list, cJSON_CreateNumber(exp(losses[s])));
     for (int i = 0; i < N_SPENT; i++)
         cJSON_AddNumberToObject(seconds, spent_names[i], r->machine.seconds[i]);
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    if (!text)
-        return fail(EXIT_INPUT, "there is no memory for the answer");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return print_json(stdout, root, 0);
 }
 
 int command_ppl(const struct command *c)
