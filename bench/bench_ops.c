@@ -110,18 +110,9 @@ static void why_not(struct bench *b, const struct options *o, const struct row *
                     size_t capacity)
 {
     static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill", "truth"};
-    clgaze_problem p = o->problem;
+    const clgaze_problem p = row_problem(o, row);
 
     *why = '\0';
-    p.dtype = (clgaze_dtype)o->dtype;
-    p.q_heads = row->heads;
-    p.kv_heads = row->kv_heads;
-    p.head_dim = row->head_dim;
-    p.block_q = p.block_k = row->block;
-    p.max_q = p.max_k = row->seq;
-    p.rope_pairs = row->head_dim / 2;
-    p.value = row->value;
-    p.kernel = o->kernel;
     for (int i = 0; i < 7; i++)
         if (strcmp(names[i], op) == 0 && clgaze_supports(b->ctx, (clgaze_op)i, &p, why, capacity) == CLGAZE_OK)
             *why = '\0';

@@ -113,6 +113,7 @@ struct data {
 
 int data_make(struct bench *b, const struct options *o, struct data *data);
 void data_free(struct bench *b, struct data *data);
+clgaze_problem row_problem(const struct options *o, const struct row *row);
 /* Measure one row: 0, REFUSED with the row saying so, or an exit code. */
 int row_measure(struct bench *b, const struct options *o, const struct data *data, struct peak *peak,
                 struct row *row);

@@ -36,7 +36,7 @@ void data_free(struct bench *b, struct data *data)
 
 /* ---- plans ---- */
 
-static clgaze_problem make_problem(const struct options *o, const struct row *row)
+clgaze_problem row_problem(const struct options *o, const struct row *row)
 {
     clgaze_problem p = o->problem;
 
@@ -311,7 +311,7 @@ int row_measure(struct bench *b, const struct options *o, const struct data *dat
     struct work w = {.b = b, .o = o, .data = data, .row = row, .rows = (row->seq + row->block - 1) / row->block};
     int code;
 
-    w.problem = make_problem(o, row);
+    w.problem = row_problem(o, row);
     code = measure(&w, peak);
     for (int i = 0; i <= STAGES; i++)
         clgaze_plan_free(w.plans[i]);
