@@ -417,6 +417,17 @@ static void fill_attended(struct test_case *c)
         out[i] = rounded(out[i], c->p.dtype);
 }
 
+void far_below_zero(struct test_case *c)
+{
+    float *q = c->data[A_Q], *k = c->data[A_K];
+
+    for (size_t i = 0; i < array_count(c, A_Q); i++)
+        q[i] = 4;
+    for (size_t i = 0; i < array_count(c, A_K); i++)
+        k[i] = -8 - (float)(i % 3);
+    c->slack = 4; /* logits of -200 have an ulp of 1.5e-5 */
+}
+
 void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const struct shape *n, tweak_fn tweak,
                uint64_t salt)
 {

@@ -133,6 +133,8 @@ struct test_case {
 typedef void (*tweak_fn)(struct test_case *c);
 void case_make(struct test_case *c, clgaze_op op, const clgaze_problem *p, const struct shape *n, tweak_fn tweak,
                uint64_t salt);
+/* A tweak of attention: every logit is about -200.  A running maximum that starts at 0 shows here. */
+void far_below_zero(struct test_case *c);
 void case_free(struct test_case *c);
 void case_print(const struct test_case *c, struct clg_text *text);
 /* Run ref/ over data and want; `from` is where the operation's inputs lie. */
