@@ -29,6 +29,7 @@ static inline void dot_pairs(__local const float *a, __local const float *b, flo
 #pragma unroll
         for (int c = 0; c < CN; c++)
             s[r][c] = ds[r][c] = 0.0f;
+#pragma unroll 2 /* as in attend.cl */
     for (int x = 0; x < D; x += 4) {
         float4 y[CN], z[CN];
 
@@ -55,6 +56,7 @@ static inline void add_rows(__local const float *weights, __local const float *t
 {
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
 
+#pragma unroll 2
     for (int c = 0; c < BN; c++) {
         float4 y[EM];
 
