@@ -38,7 +38,7 @@ for fuzzer in "$@"; do
     *) leaks=1 ;;
     esac
     if "$work/tests/$name" "$work/corpus/$word" "$source/tests/corpus/$word" -max_total_time="$seconds" \
-        -max_len=4096 -timeout=20 -close_fd_mask=2 -detect_leaks=$leaks -print_final_stats=1 \
+        -max_len=4096 -timeout=20 -close_fd_mask=3 -detect_leaks=$leaks -print_final_stats=1 \
         -artifact_prefix="$work/$word-" >"$work/$word.log" 2>&1; then
         sed -n 's/^stat::number_of_executed_units: */'"$name"': no finding, executions: /p' "$work/$word.log"
     else

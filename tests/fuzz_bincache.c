@@ -3,12 +3,6 @@
  * whether the header is as it comes or made right for the rest.  Only a file whose
  * key, length and checksum agree may reach the driver, and all of its binary then.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "fuzz_host.h"
 
 enum { HEADER = 32 };
@@ -16,8 +10,6 @@ static const uint64_t KEY = 0x0123456789abcdefull;
 static const uint8_t *body;
 static size_t body_size;
 static int taken;
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Stands before the driver's, which is not to see what fuzzing makes. */
 cl_program clCreateProgramWithBinary(cl_context context, cl_uint n, const cl_device_id *devices, const size_t *sizes,
@@ -38,19 +30,14 @@ static void put(uint8_t *to, uint64_t x)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char folder[] = "/tmp/clgaze-fuzz-XXXXXX", path[64];
-    clgaze_context ctx = {FUZZ_HOST, .cache_dir = folder};
+    clgaze_context ctx = {FUZZ_HOST, .cache_dir = fuzz_folder};
     const bool made = size && (data[0] & 1);
     cl_program program = NULL;
+    const char *path;
+    char name[32];
     uint8_t *file;
     size_t n;
-    int fd;
 
-    if (!path[0]) {
-        if (!mkdtemp(folder))
-            abort();
-        snprintf(path, sizeof path, "%s/%016llx.bin", folder, (unsigned long long)KEY);
-    }
     body = size ? data + 1 : data;
     body_size = size ? size - 1 : 0;
     n = body_size + (made ? HEADER : 0);
@@ -67,9 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         body += HEADER;
         body_size -= HEADER;
     }
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0 || write(fd, file, n) != (ssize_t)n || close(fd) != 0)
-        abort();
+    snprintf(name, sizeof name, "%016llx.bin", (unsigned long long)KEY);
+    path = fuzz_file(name, file, n);
     taken = 0;
     if (clg_bincache_load(&ctx, KEY, &program, ""))
         abort();

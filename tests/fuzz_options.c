@@ -1,12 +1,12 @@
-/* fuzz_options.c: any command line, a word a line; and any text as a kernel's tunables. */
-#include <stdlib.h>
-#include <string.h>
-
+/*
+ * fuzz_options.c: any command line, a word a line, given to each program; its text as a kernel's
+ * tunables and as a problem to tune.  bench_sparse has fuzz_bench.c.
+ */
+#include "distill_command.h"
 #include "fail.h"
-#include "internal.h"
-#include "options.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz_host.h"
+#include "llama/command.h"
+#include "tune.h"
 
 static void tunables(const char *text)
 {
@@ -22,21 +22,48 @@ static void tunables(const char *text)
         abort(); /* accepted, but not values of the space */
 }
 
+/* Readers put the words in another order: each gets its own. */
+static void programs(struct fuzz_words words)
+{
+    static struct tune_args tune;
+    struct fuzz_words own = words;
+    struct distill_command distill;
+    struct command llama;
+    struct args run;
+
+    args_read(own.n, own.at, &run);
+    own = words;
+    distill_command_read(own.n, own.at, &distill);
+    own = words;
+    command_read(own.n, own.at, &llama);
+    memset(&tune, 0, sizeof tune);
+    tune_args_read(words.n, words.at, &tune);
+}
+
+static void problems(const char *text)
+{
+    static struct tune_problems all;
+    char why[MAX_WHY] = "";
+
+    all.n = 0;
+    if (tune_problems_add(&all, text, 0, why) != (why[0] != '\0'))
+        abort(); /* a refusal is a sentence */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum { WORDS = 24 };
-    char *text = malloc(size + 1), *argv[WORDS + 2] = {"clgaze-run"};
-    struct args args;
-    int argc = 1;
+    struct fuzz_words words;
+    char *text = malloc(size + 1);
 
     if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';
     tunables(text);
-    for (char *word = strtok(text, "\n"); word && argc <= WORDS; word = strtok(NULL, "\n"))
-        argv[argc++] = word;
-    args_read(argc, argv, &args);
+    problems(text);
     free(text);
+    fuzz_split(&words, data, size);
+    programs(words);
+    free(words.text);
     return 0;
 }

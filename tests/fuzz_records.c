@@ -3,13 +3,8 @@
  * and read again is the same.  Of several some may go: devices that share a uuid
  * are one, whatever their names.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "fuzz_host.h"
 #include "records.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char *printed(struct clg_records *records, size_t *size)
 {
