@@ -70,13 +70,17 @@ int clg_file_open(const char *path, size_t *size, const char **why)
 {
     const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat s;
+    int none = -1;
 
     *why = NULL;
-    if (fd < 0) {
-        *why = errno == ENOENT ? NULL : errno == ELOOP ? "it is a symbolic link" : "it cannot be opened";
-        return -1;
-    }
-    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode))
+    if (fd < 0 && errno == ENOENT)
+        return none;
+    if (fd < 0 && errno == ELOOP) {
+        *why = "it is a symbolic link";
+    } else if (fd < 0 || fstat(fd, &s) != 0) {
+        *why = "it cannot be opened";
+        none = CLG_UNREADABLE;
+    } else if (!S_ISREG(s.st_mode))
         *why = "it is not a plain file";
     else if (s.st_uid != geteuid())
         *why = "it belongs to another user";
@@ -86,8 +90,9 @@ int clg_file_open(const char *path, size_t *size, const char **why)
         *size = (size_t)s.st_size;
         return fd;
     }
-    close(fd);
-    return -1;
+    if (fd >= 0)
+        close(fd);
+    return none;
 }
 
 bool clg_read_all(int fd, void *to, size_t size)

@@ -14,8 +14,10 @@ enum { CLG_MAX_PATH = 4096 };
 bool clg_folder_default(char *path, size_t size);
 /* Make the folder if need be. NULL, or why it cannot hold what we shall believe later. */
 const char *clg_folder_distrust(const char *dir);
-/* Open for reading a plain file of ours that nobody else may write; -1: there is none such.
+/* Open for reading a plain file of ours that nobody else may write; -1: there is none such;
+ * CLG_UNREADABLE: there may be, but it cannot be opened now, and what it holds must not be lost.
  * `why` says what is wrong with one that exists, else NULL. */
+enum { CLG_UNREADABLE = -2 };
 int clg_file_open(const char *path, size_t *size, const char **why);
 bool clg_read_all(int fd, void *to, size_t size);
 bool clg_write_all(int fd, const void *from, size_t size);

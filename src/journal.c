@@ -47,6 +47,9 @@ void clg_journal_open(const clgaze_context *ctx, struct clg_journal *journal, co
     if (fd >= 0 && clg_read_all(fd, text, size)) {
         text[size] = '\0';
         read_lines(journal, text);
+    } else if (fd >= 0 || fd == CLG_UNREADABLE) {
+        why = why ? why : "it cannot be read";
+        journal->file = NULL; /* the lines stay for the next run */
     }
     if (fd >= 0)
         close(fd);

@@ -128,8 +128,8 @@ static bool file_of(const clgaze_context *ctx, char path[CLG_MAX_PATH])
     return n > 0 && n < CLG_MAX_PATH;
 }
 
-/* The file's text, to release; NULL: there is none that can be read. */
-static char *text_of(const clgaze_context *ctx, const char *path, size_t *size)
+/* The file's text, to release; NULL: there is none that can be read, `lost`: but there is one. */
+static char *text_of(const clgaze_context *ctx, const char *path, size_t *size, bool *lost)
 {
     const char *why;
     const int fd = clg_file_open(path, size, &why);
@@ -141,6 +141,7 @@ static char *text_of(const clgaze_context *ctx, const char *path, size_t *size)
     if (why || (fd >= 0 && !good))
         clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "file \"%s\" of problems to tune is not read: %s", path,
                 why ? why : "it is too large, or memory ran out");
+    *lost = fd == CLG_UNREADABLE || (fd >= 0 && *size <= MAX_FILE && !good);
     if (good)
         return text;
     clg_release(ctx, text);
@@ -193,7 +194,9 @@ static void update(clgaze_context *ctx, const char *path)
     const int held = clg_file_lock(path);
     struct clg_miss_list *list = clg_alloc(ctx, sizeof *list);
     size_t size = 0;
-    char *old = held >= 0 ? text_of(ctx, path, &size) : NULL, *copy = old ? clg_alloc(ctx, size + 1) : NULL;
+    bool lost = false;
+    char *old = held >= 0 ? text_of(ctx, path, &size, &lost) : NULL;
+    char *copy = old ? clg_alloc(ctx, size + 1) : NULL;
 
     if (copy && list) {
         memcpy(copy, old, size);
@@ -201,7 +204,7 @@ static void update(clgaze_context *ctx, const char *path)
     }
     if (list)
         bring_up_to_date(ctx, list);
-    if (held < 0 || !list || (old && !copy) || !replace(ctx, path, list, old))
+    if (held < 0 || lost || !list || (old && !copy) || !replace(ctx, path, list, old))
         clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE, "file \"%s\" of problems to tune cannot be written", path);
     if (held >= 0)
         close(held);
@@ -245,13 +248,14 @@ size_t clgaze_tuning_misses(clgaze_context *ctx, clgaze_op *ops, clgaze_problem 
     struct clg_miss_list *list = ctx ? clg_alloc(ctx, sizeof *list) : NULL;
     char path[CLG_MAX_PATH], *text = NULL;
     size_t size = 0, n = 0;
+    bool lost;
 
     if (ctx && !list)
         (void)clg_fail(ctx, CLGAZE_ERR_NO_MEMORY, "no memory for a list of problems");
     if (!list)
         return 0;
     if (file_of(ctx, path))
-        text = text_of(ctx, path, &size);
+        text = text_of(ctx, path, &size, &lost);
     if (text)
         clg_misses_parse(ctx, list, text);
     bring_up_to_date(ctx, list);

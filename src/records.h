@@ -44,6 +44,7 @@ struct clg_records {
     struct clg_record *at;
     size_t n, room;
     bool future;        /* a text of a later version came, and was not read   */
+    bool unread;        /* a file is there that could not be read now         */
     const char *source; /* names what is being read; lives longer than these */
     pthread_mutex_t lock;
 };
@@ -70,7 +71,7 @@ bool clg_records_find(struct clg_records *records, const struct clg_device *devi
 clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records, const char *file,
                                enum clg_origin origin, bool *missing);
 /* Merge records of an origin >= `from` into a file: lock, read, temporary file, fsync, rename.
- * A file that is none of ours is written anew, but not one of a later version. */
+ * A file that is none of ours is written anew, but not one of a later version, or that cannot be read. */
 clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records, enum clg_origin from,
                                const char *file);
 void clg_records_forget(struct clg_records *records, enum clg_origin from); /* of an origin >= `from` */

@@ -18,6 +18,7 @@ clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records,
     size_t size = 0;
     struct clg_ear ear;
     const int fd = clg_file_open(file, &size, &why);
+    bool unread = fd == CLG_UNREADABLE;
 
     *missing = fd < 0 && !why;
     NEED(fd >= 0 || !why, CLGAZE_ERR_CACHE, "tuning file \"%s\" is not read: %s", file, why);
@@ -27,11 +28,15 @@ clgaze_status clg_records_load(clgaze_context *ctx, struct clg_records *records,
          size, MAX_FILE);
     text = clg_alloc(ctx, size);
     NEED(text, CLGAZE_ERR_NO_MEMORY, "no memory for a tuning file of %zu bytes", size);
-    NEED(clg_read_all(fd, text, size), CLGAZE_ERR_CACHE, "tuning file \"%s\" cannot be read", file);
+    unread = !clg_read_all(fd, text, size);
+    NEED(!unread, CLGAZE_ERR_CACHE, "tuning file \"%s\" cannot be read", file);
     clg_ear_open(&ear, ctx);
     st = clg_records_parse(&ear.ctx, records, text, size, origin);
     NEED(st == CLGAZE_OK, st, "tuning file \"%s\" is not read: %s", file, ear.reason);
 out:
+    pthread_mutex_lock(&records->lock);
+    records->unread = records->unread || unread;
+    pthread_mutex_unlock(&records->lock);
     clg_release(ctx, text);
     if (fd >= 0)
         close(fd);
@@ -72,6 +77,7 @@ clgaze_status clg_records_save(clgaze_context *ctx, struct clg_records *records,
     clg_ear_open(&ear, ctx);
     st = clg_records_load(&ear.ctx, all, file, CLG_FROM_USER, &missing);
     NEED(st != CLGAZE_ERR_NO_MEMORY, st, "%s", ear.reason);
+    NEED(!all->unread, CLGAZE_ERR_CACHE, "%s; it is not written, since what it holds would be lost", ear.reason);
     NEED(!all->future, CLGAZE_ERR_CACHE,
          "tuning file \"%s\" is not written: it holds records of a later version of clgaze", file);
     if (st != CLGAZE_OK) {

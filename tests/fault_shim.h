@@ -55,7 +55,7 @@
     FAULT(malloc, 12)                                                                                                \
     FAULT(calloc, 12)                                                                                                \
     FAULT(pthread_mutex_init, 11, 12)                                                                                \
-    FAULT(open, 13, 24, 40)                                                                                          \
+    FAULT(open, 13, 24, 5)                                                                                           \
     FAULT(close, 5)                                                                                                  \
     FAULT(read, 5, SHORT)                                                                                            \
     FAULT(write, 28, 5, SHORT)                                                                                       \

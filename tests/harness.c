@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 static _Thread_local char error_text[2048];
 static _Thread_local clgaze_status error_status;
 static _Thread_local int errors;
@@ -115,6 +119,13 @@ cl_command_queue test_queue(void)
     return queue;
 }
 
+void check_leaks(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check();
+#endif
+}
+
 int test_main(const struct CMUnitTest *tests, size_t n)
 {
     int failed;
@@ -129,6 +140,8 @@ int test_main(const struct CMUnitTest *tests, size_t n)
     if (queue)
         clReleaseCommandQueue(queue);
     clgaze_context_free(context);
+    context = NULL;
+    check_leaks();
     return failed;
 }
 

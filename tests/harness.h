@@ -38,6 +38,9 @@ bool tiny(void);
 /* Answers 77 where there is no OpenCL device, else runs the tests. */
 int test_main(const struct CMUnitTest *tests, size_t n);
 #define TEST_MAIN(tests) test_main(tests, CLG_COUNT(tests))
+/* Under the address sanitizer: report what leaked and end. Now, since at exit it would look at the
+ * runtime's threads while they end, which it may not survive. */
+void check_leaks(void);
 
 /* The last error sentence of this thread and its status; "" and OK after forget(). */
 const char *last_error(void);

@@ -48,7 +48,7 @@ static int content_refuses(clgaze_context *context, const char *option, const ch
     struct clg_records *there = clg_records_new(context);
     struct clg_ear ear;
     clgaze_status st;
-    bool missing, future;
+    bool missing, lost; /* would it be, if the file were written? */
 
     if (!there)
         return fail(EXIT_INPUT, "memory ran out");
@@ -57,9 +57,9 @@ static int content_refuses(clgaze_context *context, const char *option, const ch
     st = clg_records_load(&ear.ctx, there, file, CLG_FROM_FILE, &missing);
     warnings.keep = 0;
     warnings.first[0] = '\0';
-    future = there->future;
+    lost = there->future || there->unread;
     clg_records_free(context, there);
-    if (future || (st && option)) /* the user's own is written anew if it is broken */
+    if (lost || (st && option)) /* the user's own is written anew if it is broken */
         return fail(EXIT_INPUT, "%s%s%s", option ? option : "", option ? ": " : "", ear.reason);
     return 0;
 }
