@@ -231,6 +231,7 @@ FILE_CALL(int, access, (const char *path, int mode), (path, mode), -1)
 FILE_CALL(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
 FILE_CALL(int, rename, (const char *from, const char *to), (from, to), -1)
 FILE_CALL(int, unlink, (const char *path), (path), -1)
+FILE_CALL(int, remove, (const char *path), (path), -1)
 FILE_CALL(int, flock, (int fd, int what), (fd, what), -1)
 
 void *__real_malloc(size_t size);

@@ -67,6 +67,7 @@
     FAULT(mkstemp, 13, 28)                                                                                           \
     FAULT(rename, 13, 18)                                                                                            \
     FAULT(unlink, 13)                                                                                                \
+    FAULT(remove, 13)                                                                                                \
     FAULT(flock, 4, 37)                                                                                              \
     FAULT(fopen, 13, 24)                                                                                             \
     FAULT(fclose, 28)

@@ -363,6 +363,7 @@ static void two_writers(void **state)
                 put(records, record_of("Card", problem, 1 + i));
                 wrong += clg_records_save(quiet(), records, CLG_FROM_TUNER, file) != CLGAZE_OK;
             }
+            free_records(records);
             _exit(wrong);
         }
     for (int w = 0; w < WRITERS; w++) {
