@@ -15,9 +15,9 @@
  * store: records saved, exported, read and imported, and problems remembered.
  * tune: tuning, and its records saved and read.  The tuner repeats calls until it
  * knows their time: of those only the first FIRST are failed one by one, then some.
- * CLGAZE_FAULT_SHARE=N leads every N-th life only.
+ * On tests/stub every life of a kind is led.  On a device, where a life takes a tenth of a
+ * second, every 7th of warm and store, or every N-th with CLGAZE_FAULT_SHARE=N.
  */
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,25 +25,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cache.h"
+#include "fault_life.h"
 #include "fault_shim.h"
-#include "records.h"
 
 enum { FIRST = 40, SOME = 20 };
 
-static struct {
-    const char *folder;
-    enum { COLD, WARM, STORE, TUNE } kind;
-    char now[160]; /* the fault under way */
-    int asked, lives, faults, refused, done_without, wrong;
-    long blocks; /* of memory that the library holds */
-} self;
-
-static struct {
-    int errors;
-    clgaze_status status;
-    char text[512];
-} told;
+struct fault_self self;
+struct fault_told told;
 
 static void listen(void *user, clgaze_log_level level, clgaze_status status, const char *message)
 {
@@ -55,7 +43,7 @@ static void listen(void *user, clgaze_log_level level, clgaze_status status, con
     snprintf(told.text, sizeof told.text, "%s", message);
 }
 
-static void wrong(const char *step, const char *what)
+void wrong(const char *step, const char *what)
 {
     if (self.wrong++ < 40)
         printf("%s, %s: %s (%s)\n", self.now, step, what, told.errors ? told.text : "no sentence");
@@ -64,25 +52,9 @@ static void wrong(const char *step, const char *what)
 /* ---- a life -------------------------------------------------------------------- */
 
 /* The operations that it calls: tiny, and every helper is among them. */
-static struct life_call {
-    const char *name;
-    clgaze_op op;
-    clgaze_problem p;
-    struct shape n;
-    struct test_case c;
-    void *first[ARRAYS]; /* results of a life without a fault */
-} calls[] = {
+struct life_call calls[CALLS] = {
     {.name = "prefill", .op = CLGAZE_PREFILL, .n = {.sequences = 2, .q = {9, 12}, .k = {9, 17}}},
     {.name = "attend", .op = CLGAZE_ATTEND, .n = {.batch = 1, .sq = 12, .sk = 17}},
-};
-enum { CALLS = CLG_COUNT(calls) };
-
-struct life {
-    clgaze_context *ctx;
-    clgaze_plan *plan[CALLS];
-    cl_command_queue queue;
-    struct placed_case x[CALLS];
-    int at; /* the call of the step */
 };
 
 static void *take(void *user, size_t size)
@@ -143,80 +115,6 @@ static clgaze_status call(struct life *l)
     return st;
 }
 
-static clgaze_status tune(struct life *l)
-{
-    const clgaze_request request = {.op = CLGAZE_ATTEND, .problem = &calls[1].p};
-    char journal[CACHE_PATH];
-    const clgaze_tune_options o = {.budget = 0.02, .max_candidates = 1, .again = CLGAZE_TUNE_ALL, .journal = journal};
-
-    snprintf(journal, sizeof journal, "%s/journal", self.folder);
-    return clgaze_tune(l->ctx, 1, &request, &o);
-}
-
-static clgaze_status save(struct life *l)
-{
-    return clgaze_tuning_save(l->ctx, NULL);
-}
-
-static clgaze_status load(struct life *l)
-{
-    return clgaze_tuning_load(l->ctx, NULL);
-}
-
-/* What another context would save of its own tuning, and what it has of this one's. */
-static clgaze_status export(struct life *l)
-{
-    char file[CACHE_PATH];
-
-    snprintf(file, sizeof file, "%s/export.tuning", self.folder);
-    return clgaze_tuning_save(l->ctx, file);
-}
-
-static clgaze_status import(struct life *l)
-{
-    char file[CACHE_PATH];
-
-    snprintf(file, sizeof file, "%s/export.tuning", self.folder);
-    return clgaze_tuning_load(l->ctx, file);
-}
-
-/* That none can be listed for want of memory is said, and is no status. */
-static clgaze_status list(struct life *l)
-{
-    clgaze_op op;
-    clgaze_problem p;
-    const size_t n = clgaze_tuning_misses(l->ctx, &op, &p, 1);
-
-    return n || !told.errors ? CLGAZE_OK : told.status;
-}
-
-/* One record; the first life another one, too, which the later ones must not lose. */
-static clgaze_status put(struct life *l)
-{
-    clgaze_status st = CLGAZE_OK;
-    struct clg_record r;
-
-    memset(&r, 0, sizeof r);
-    r.device = clg_signature_of(&l->ctx->device);
-    r.kernel = clg_kernel_find("attend");
-    clg_space_default(r.kernel, r.values);
-    r.us = 5;
-    r.default_us = 10;
-    r.origin = CLG_FROM_TUNER;
-    for (int n = 8; n <= (self.lives == 1 ? 16 : 8) && st == CLGAZE_OK; n += 8) {
-        snprintf(r.problem, sizeof r.problem, "f16 d64 b64 g1 n%dk", n);
-        st = clg_records_put(l->ctx, l->ctx->records, &r);
-    }
-    return st;
-}
-
-static clgaze_status clear(struct life *l)
-{
-    return clgaze_tuning_clear(l->ctx);
-}
-
-typedef clgaze_status (*step_fn)(struct life *l);
-
 /* One step; if it fails as it was told to, it must say so, and work when asked again. */
 static bool step(struct life *l, const char *name, step_fn work)
 {
@@ -270,13 +168,6 @@ static bool calls_right(struct life *l)
     return true;
 }
 
-static const struct life_step {
-    const char *name;
-    step_fn work;
-} storing[] = {{"put", put},       {"save", save}, {"export", export}, {"clear", clear},
-               {"import", import}, {"load", load}, {"list", list},     {NULL, NULL}},
-  tuning[] = {{"tune", tune}, {"save", save}, {"clear", clear}, {"load", load}, {NULL, NULL}};
-
 static bool steps(struct life *l, const struct life_step *s)
 {
     while (s->name && step(l, s->name, s->work))
@@ -291,74 +182,17 @@ static bool live(struct life *l)
     if (!step(l, "context", begin))
         return false;
     if (self.kind == TUNE)
-        return steps(l, tuning);
+        return steps(l, life_tuning);
     if (!step(l, "cache", open_cache))
         return false;
     l->at = CALLS - 1;
     if (self.kind == STORE)
-        return step(l, "plan", plan) && steps(l, storing);
+        return step(l, "plan", plan) && steps(l, life_storing);
     l->queue = clCreateCommandQueue(l->ctx->cl, l->ctx->device.id, 0, &err);
     for (l->at = self.kind == COLD; l->at < CALLS; l->at++) /* cold: one operation, it takes long */
         if (!step(l, "plan", plan) || !calls_right(l))
             return false;
     return true;
-}
-
-static bool ends(const char *name, const char *end)
-{
-    const size_t n = strlen(name), m = strlen(end);
-
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
-/* The files of a store hold what they held after the first life. */
-static void same_text(const char *name)
-{
-    static struct {
-        char name[128], text[1024];
-    } first[4];
-    char path[CACHE_PATH], text[sizeof first[0].text];
-    size_t i = 0, n;
-    FILE *f;
-
-    snprintf(path, sizeof path, "%s/%s", self.folder, name);
-    f = fopen(path, "rb");
-    n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    text[n] = '\0';
-    if (f)
-        fclose(f);
-    while (i < CLG_COUNT(first) - 1 && first[i].name[0] && strcmp(first[i].name, name) != 0)
-        i++;
-    if (self.lives == 1) {
-        snprintf(first[i].name, sizeof first[i].name, "%s", name);
-        memcpy(first[i].text, text, sizeof text);
-    } else if (strcmp(first[i].name, name) != 0 || strcmp(first[i].text, text) != 0) {
-        wrong("store", name);
-    }
-}
-
-/* A write that fails leaves the file as it was and nothing beside it. */
-static void tidy_folder(void)
-{
-    DIR *dir = opendir(self.folder);
-    int kept = 0;
-
-    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
-        const bool text = ends(e->d_name, ".tuning") || ends(e->d_name, ".misses");
-
-        if (text && self.kind == STORE)
-            same_text(e->d_name);
-        kept += text;
-        if (!text && e->d_name[0] != '.' && !ends(e->d_name, ".bin") && !ends(e->d_name, ".lock") &&
-            !ends(e->d_name, "journal")) {
-            wrong("folder", e->d_name);
-            unlinkat(dirfd(dir), e->d_name, 0);
-        }
-    }
-    if (self.kind == STORE && kept != 3)
-        wrong("store", "a file is missing");
-    if (dir)
-        closedir(dir);
 }
 
 static void lead_life(void)
@@ -390,7 +224,7 @@ static void lead_life(void)
         fault_forget();
         self.blocks = 0;
     }
-    tidy_folder();
+    check_folder();
 }
 
 /* ---- every fault ------------------------------------------------------------------- */
@@ -398,14 +232,11 @@ static void lead_life(void)
 static void fail_each(enum fault_call call, int times)
 {
     const int stride = self.kind == TUNE && times > FIRST + SOME ? (times - FIRST) / SOME : 1;
-    const char *share = getenv("CLGAZE_FAULT_SHARE");
-    const int every = share && atoi(share) > 1 ? atoi(share) : 1;
-
     for (int n = 1; n <= times; n += n < FIRST ? 1 : stride)
         for (int c = 0; c < FAULT_CODES && fault_codes[call][c]; c++) {
             const int refused = self.refused;
 
-            if (self.asked++ % every != 0)
+            if (self.asked++ % self.every != 0)
                 continue;
 
             snprintf(self.now, sizeof self.now, "%s call %d of %d answers %d", fault_names[call], n, times,
@@ -436,6 +267,15 @@ static void prepare_calls(bool stub)
     }
 }
 
+/* Of how many lives one is led. */
+static int share_of(bool stub)
+{
+    const char *text = getenv("CLGAZE_FAULT_SHARE");
+    const int n = text ? atoi(text) : !stub && (self.kind == WARM || self.kind == STORE) ? 7 : 1;
+
+    return n > 1 ? n : 1;
+}
+
 static void died(int number)
 {
     (void)!write(2, "died in: ", 9);
@@ -464,6 +304,7 @@ int main(int argc, char **argv)
     }
     signal(SIGSEGV, died);
     signal(SIGABRT, died);
+    self.every = share_of(strcmp(device.name, "Stub") == 0);
     prepare_calls(strcmp(device.name, "Stub") == 0);
     remove_tree(self.folder);
     mkdir(self.folder, 0700);
