@@ -187,18 +187,12 @@ bwd_q(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, 
     const int steps = (block_k + BN - 1) / BN; /* tiles a block */
     const ulong number = ((ulong)at.batch * q_heads + h) * sq + at.q0 + t;
     float4 sum[RM][EM];
-    float low[RM], mean[RM];
 
 #pragma unroll
-    for (int r = 0; r < RM; r++) {
-        const int row = ty + r * TY;
-
-        low[r] = row < n_q ? lse_log2(lse[lse_at + number + row]) : NEVER;
-        mean[r] = row < n_q ? delta[delta_at + number + row] : 0.0f;
+    for (int r = 0; r < RM; r++)
 #pragma unroll
         for (int e = 0; e < EM; e++)
             sum[r][e] = (float4)(0.0f);
-    }
     load_rows(q + token_at(q_at, at.batch, at.q0 + t, h), q_at.z, n_q, BM, 1.0f, own);
     load_rows(dout + token_at(dout_at, at.batch, at.q0 + t, h), dout_at.z, n_q, BM, 1.0f, own + BM * DS);
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -216,14 +210,20 @@ bwd_q(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, 
         barrier(CLK_LOCAL_MEM_FENCE);
         dot_pairs(own, tile, p, d);
 #pragma unroll
-        for (int r = 0; r < RM; r++)
+        for (int r = 0; r < RM; r++) {
+            /* Read again each time: kept across the barriers they are lost on Intel's CPU runtime. */
+            const int row = ty + r * TY;
+            const float low = row < n_q ? lse_log2(lse[lse_at + number + row]) : NEVER;
+            const float mean = row < n_q ? delta[delta_at + number + row] : 0.0f;
+
 #pragma unroll
             for (int c = 0; c < CN; c++) {
-                const int row = ty + r * TY, col = tx + c * TX;
+                const int col = tx + c * TX;
                 const bool sees = col < n_k && (!CAUSAL || key + col <= t + row + ahead);
 
-                ds[row * PS + col] = sees ? exp2(fma(p[r][c], fold, -low[r])) * (d[r][c] - mean[r]) : 0.0f;
+                ds[row * PS + col] = sees ? exp2(fma(p[r][c], fold, -low)) * (d[r][c] - mean) : 0.0f;
             }
+        }
         barrier(CLK_LOCAL_MEM_FENCE);
         add_rows(ds, tile, sum);
         barrier(CLK_LOCAL_MEM_FENCE);

@@ -56,7 +56,7 @@ __attribute__((reqd_work_group_size(64, 1, 1))) __kernel void bwd_delta(__global
                                                                         __global float *delta, ulong delta_at, int sq,
                                                                         int q_heads)
 {
-    const int x = get_global_id(0), batch = get_group_id(1), t = x / q_heads, h = x % q_heads;
+    const int t = get_global_id(0) / q_heads, h = get_global_id(0) % q_heads, batch = get_group_id(1);
 
     if (t < sq) {
         __global const elem *a = out + token_at(out_at, batch, t, h), *b = dout + token_at(dout_at, batch, t, h);

@@ -148,7 +148,7 @@ __kernel void distill_q(__global const float *scores, ulong scores_at, __global 
 
     if (s < sequences) {
         const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-        const int i0 = max(first - at.row0, 0) + (int)get_global_id(0) / (DG / VEC) * RM;
+        const int i0 = max(first - at.row0, 0) + (int)(get_global_id(0) / (DG / VEC)) * RM;
         const int n = min(blocks_of(at.sq, block_q), first + count - at.row0), k_heads = heads / max(share, 1);
 
         if (i0 < n) {
@@ -175,7 +175,7 @@ __kernel void distill_k(__global const float *scores, ulong scores_at, __global 
                         int sq, int sk, int rows, int blocks_k, int cols, int heads, int share, int block_q,
                         int block_k, int first, int count)
 {
-    const int j0 = (int)get_global_id(0) / (DG / VEC) * RM, c = get_global_id(0) % (DG / VEC) * VEC;
+    const int j0 = (int)(get_global_id(0) / (DG / VEC)) * RM, c = get_global_id(0) % (DG / VEC) * VEC;
     const int hk = get_global_id(1), s = get_global_id(2), k_heads = heads / max(share, 1);
 
     if (s < sequences) {
@@ -210,7 +210,7 @@ __kernel void distill_w(__global const float *x, ulong x_at, __global const floa
                         __global float *dw, ulong dw_at, __global const int *seqs, ulong seqs_from, int sequences,
                         int sq, int sk, int rows, int heads, int share, int width, int side, int block)
 {
-    const int e0 = (int)get_global_id(0) / (DG / VEC) * RM, c = get_global_id(0) % (DG / VEC) * VEC;
+    const int e0 = (int)(get_global_id(0) / (DG / VEC)) * RM, c = get_global_id(0) % (DG / VEC) * VEC;
     const int h = get_global_id(1), from_heads = heads / max(share, 1), from = h / max(share, 1);
 
     if (sequences > 0 && e0 < width) {

@@ -74,7 +74,8 @@ pool(__global const elem *q, ulong4 q_at, __global float *q_pooled, ulong q_pool
     const int h = (int)get_global_id(0) / (D / VEC), c = (int)get_global_id(0) % (D / VEC) * VEC;
     const int i = get_group_id(1);
     const seq_t at = seq_at(seqs + seqs_from, s, sq, sk);
-    const int first = i * block, n = h < heads ? min(block, (keys ? at.sk : at.sq) - first) : 0;
+    const int length = keys ? at.sk : at.sq, there = h < heads && i < (length + block - 1) / block;
+    const int first = there ? i * block : 0, n = there ? min(block, length - first) : 0;
 
     if (s < sequences && n > 0) {
         const ulong4 x_at = keys ? k_at : q_at;

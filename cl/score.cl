@@ -31,9 +31,9 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
     const int k_heads = heads / max(share, 1);
     const int most = n > 0 ? visible_blocks(CAUSAL, min(i0 + TILE, n) - 1, block_q, block_k, at.sq, at.sk) : 0;
     const int steps = i0 < n && j0 < most ? DG / STEP : 0;
-    __global const float *from_q = q + q_at + ((ulong)(at.batch * rows + at.row0) * heads + h) * DG;
+    __global const float *from_q = q + q_at + (((ulong)at.batch * rows + at.row0) * heads + h) * DG;
     __global const float *from_k =
-        k + k_at + ((ulong)(at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
+        k + k_at + (((ulong)at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
     const int whole_q = WHOLE(from_q), whole_k = WHOLE(from_k),
               whole_to = WHOLE(scores + scores_at) & (cols % 4 == 0);
     float4 sum[TM * TN / 4];
@@ -62,7 +62,7 @@ score(__global const float *q, ulong q_at, __global const float *k, ulong k_at, 
     for (int r = 0; r < TM; r++) {
         const int i = i0 + sum_row(r), see = i < n ? visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk) : 0;
         __global float *to =
-            scores + scores_at + ((ulong)(at.batch * heads + h) * count + (at.row0 + i - first)) * cols;
+            scores + scores_at + (((ulong)at.batch * heads + h) * count + (at.row0 + i - first)) * cols;
 
         if (i < n) {
 #pragma unroll

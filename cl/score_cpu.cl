@@ -47,8 +47,7 @@ __kernel void score_cpu(__global const float *q, ulong q_at, __global const floa
                         int block_q, int block_k, float scale, int first, int count)
 {
     const int tiles = max((cols + CN - 1) / CN, 1);
-    const int item = get_global_id(0), tile_row = item / tiles;
-    const int j0 = (item - tile_row * tiles) * CN;
+    const int tile_row = get_global_id(0) / tiles, j0 = get_global_id(0) % tiles * CN;
     const int h = get_global_id(1), s = get_global_id(2);
 
     if (s < sequences && j0 < cols) {

@@ -68,9 +68,9 @@ score_nv(__global const float *q, ulong q_at, __global const float *k, ulong k_a
     const int k_heads = heads / max(share, 1);
     const int most = n > 0 ? visible_blocks(CAUSAL, min(i0 + TILE, n) - 1, block_q, block_k, at.sq, at.sk) : 0;
     const int panels = i0 < n && j0 < most ? PANELS_DEEP : 0;
-    __global const float *from_q = q + q_at + ((ulong)(at.batch * rows + at.row0) * heads + h) * DG;
+    __global const float *from_q = q + q_at + (((ulong)at.batch * rows + at.row0) * heads + h) * DG;
     __global const float *from_k =
-        k + k_at + ((ulong)(at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
+        k + k_at + (((ulong)at.batch * blocks_k + at.col0) * k_heads + h / max(share, 1)) * DG;
     const ulong pitch_q = (ulong)heads * DG, pitch_k = (ulong)k_heads * DG;
     const int aligned_q = ((ulong)from_q & 15) == 0, aligned_k = ((ulong)from_k & 15) == 0;
     const int aligned_to = ((ulong)(scores + scores_at) & 7) == 0 && cols % 2 == 0 && j0 + TILE <= cols;
@@ -110,7 +110,7 @@ score_nv(__global const float *q, ulong q_at, __global const float *k, ulong k_a
             if (!all && j0 < most)
                 see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
             store_row(x, j0 + c_warp + (int)LANE % 4 * 2, see, cols, aligned_to,
-                      scores + scores_at + ((ulong)(at.batch * heads + h) * count + (at.row0 + i - first)) * cols);
+                      scores + scores_at + (((ulong)at.batch * heads + h) * count + (at.row0 + i - first)) * cols);
         }
     }
 }

@@ -74,6 +74,22 @@ static uint64_t place_bytes(const clgaze_problem *p, enum clg_place place)
     }
 }
 
+/* Kernels number the blocks of all heads and batches with ints. */
+static clgaze_status check_rows(const clgaze_context *ctx, const clgaze_problem *p)
+{
+    const int64_t batch = p->packed ? 1 : p->max_batch, most = 1 << 30;
+    const int64_t rows = batch * p->q_heads * clg_max_rows(p), keys = batch * clg_max_blocks_k(p);
+    clgaze_status st = CLGAZE_OK;
+
+    NEED(rows <= most, CLGAZE_ERR_LIMIT,
+         "max_batch and max_q of this plan give %lld query blocks of all heads: at most %lld", (long long)rows,
+         (long long)most);
+    NEED(keys <= most, CLGAZE_ERR_LIMIT, "max_batch and max_k of this plan give %lld key blocks: at most %lld",
+         (long long)keys, (long long)most);
+out:
+    return st;
+}
+
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p)
 {
     const int64_t batch = p->packed ? 1 : p->max_batch;
@@ -101,6 +117,7 @@ clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const cl
         NEED(!(needs[i].ops & 1u << op) || needs[i].bytes <= ctx->device.max_alloc, CLGAZE_ERR_LIMIT,
              "%s of this plan needs %llu bytes, but a buffer of this device holds at most %llu", needs[i].name,
              (unsigned long long)needs[i].bytes, (unsigned long long)ctx->device.max_alloc);
+    TRY(check_rows(ctx, p));
 out:
     return st;
 }

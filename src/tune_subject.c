@@ -187,6 +187,7 @@ static bool open_candidate(void *user, int i)
         return false;
     }
     clg_journal_begin(s->journal, s->name, s->what);
+    s->ear.reason[0] = '\0'; /* that of an earlier one */
     p.kernel = s->what;
     good = clgaze_plan_create(&s->ear.ctx, s->op, &p, &c->plan) == CLGAZE_OK &&
            clg_selftest(&s->ear.ctx, &s->problem, &c->plan->stage[s->op]) == CLGAZE_OK &&

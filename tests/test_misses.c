@@ -34,6 +34,8 @@ static clgaze_context *with(const char *folder, clgaze_tuning_policy policy, int
     o.remember = remember;
     forget_heard();
     assert_ok(clgaze_context_create(&o, &ctx));
+    clg_release(ctx, ctx->cache_dir); /* of records alone: no compiled programs in the folder */
+    ctx->cache_dir = NULL;
     spy_on(ctx);
     spy.launch = launch_and_count;
     return ctx;

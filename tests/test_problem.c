@@ -388,6 +388,44 @@ static void limits(void **state)
     still_works(test_context());
 }
 
+/* On a device that has the memory: blocks are numbered with 31 bits. */
+static void too_many_blocks(void **state)
+{
+    static const struct {
+        clgaze_op op;
+        int batch, heads, max_q, max_k;
+        const char *words; /* NULL: that many are fine */
+    } rows[] = {
+        {CLGAZE_SELECT, 32768, 32768, 4, 4, NULL},
+        {CLGAZE_SELECT, 32769, 32768, 4, 4, "1073774592 query blocks of all heads|at most 1073741824"},
+        {CLGAZE_SELECT, 1, 4, 1 << 30, 4, NULL},
+        {CLGAZE_SELECT, 1, 4, 1 << 30, 131072, NULL},
+        {CLGAZE_ATTEND, 1, 5, 1 << 30, 4, "1342177280 query blocks of all heads|at most 1073741824"},
+        {CLGAZE_GATE, 4, 1, 4, 1 << 30, NULL},
+        {CLGAZE_GATE, 5, 1, 4, 1 << 30, "1342177280 key blocks|at most 1073741824"},
+        {CLGAZE_GATE, 65535, 1, 4, 1 << 30, "key blocks|at most 1073741824"},
+        {CLGAZE_TRUTH, 65535, 32768, 1 << 30, 1 << 30, "query blocks of all heads|at most 1073741824"},
+    };
+    clgaze_context roomy = *test_context();
+
+    (void)state;
+    roomy.device.max_alloc = SIZE_MAX;
+    for (size_t i = 0; i < CLG_COUNT(rows); i++) {
+        clgaze_problem p = problem(CLGAZE_F32, rows[i].heads, 1, 8, 4, 4);
+        clgaze_status st;
+
+        p.max_batch = rows[i].batch;
+        p.max_q = rows[i].max_q;
+        p.max_k = rows[i].max_k;
+        forget();
+        st = clg_limits_check(&roomy, rows[i].op, &p);
+        if (rows[i].words)
+            assert_refused(rows[i].words, st, CLGAZE_ERR_LIMIT, rows[i].words);
+        else
+            assert_ok(st);
+    }
+}
+
 /* The workspace of prefill holds what is handed on; refused before anything is compiled. */
 static void workspace_limit(void **state)
 {
@@ -410,7 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers),       cmocka_unit_test(fields_together), cmocka_unit_test(rule_values),
         cmocka_unit_test(values_by_head), cmocka_unit_test(scales),          cmocka_unit_test(forced),
-        cmocka_unit_test(limits),         cmocka_unit_test(workspace_limit),
+        cmocka_unit_test(limits),         cmocka_unit_test(too_many_blocks), cmocka_unit_test(workspace_limit),
     };
 
     return TEST_MAIN(tests);

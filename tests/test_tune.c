@@ -286,7 +286,7 @@ static void journals_that_cannot_be(void **state)
 
 static clgaze_status launch_some(struct clg_run *r)
 {
-    return r->n.sq > 60 && !r->warming ? CLGAZE_OK : clg_kernel_find("pool")->launch(r);
+    return r->n.sk > 60 && !r->warming ? CLGAZE_OK : clg_kernel_find("pool")->launch(r);
 }
 
 static clgaze_status launch_half(struct clg_run *r)

@@ -113,9 +113,9 @@ static clgaze_status enqueue_rows(struct clg_run *run)
 static size_t groups_of(const struct clg_run *run, int rows)
 {
     const int *values = run->stage->values;
-    const int items = (rows + values[RM] - 1) / values[RM] * (clg_gate_dim(run->p) / values[VEC]);
+    const size_t wg = (size_t)values[WG], row_tiles = (size_t)((rows + values[RM] - 1) / values[RM]);
 
-    return (size_t)((items + values[WG] - 1) / values[WG]);
+    return (row_tiles * (size_t)(clg_gate_dim(run->p) / values[VEC]) + wg - 1) / wg;
 }
 
 /* Gradients of one side's gated blocks: those of the scores times the other side. */
