@@ -113,7 +113,7 @@ static int by_teach(void *user, cl_int l, cl_int seq, const struct attended *at)
 static int load(struct run *r)
 {
     struct machine *m = &r->machine;
-    int code = model_load(m, &r->config, &r->checkpoint, &r->model);
+    int code = model_load(m, &r->config, &r->checkpoint, 0, &r->model);
     checkpoint_close(&r->checkpoint);
     if (!code && r->gates.layers)
         code = gates_load(m, &r->config, &r->problem, &r->gates);
