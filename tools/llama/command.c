@@ -31,6 +31,10 @@ static const struct row {
     {"lr", REAL, TO(lr), "X     greatest rate of distill (0.001); it grows for 20 steps, then falls along a cosine"},
     {"q-pool", SHAPE, 0, "LIST  pools of the queries of distill, of max,min,avg (avg); more than one: double form"},
     {"k-pool", SHAPE, 0, "LIST  pools of the keys of distill (max,min,avg)"},
+    {"plot", TEXT, TO(plot), "FILE  the loss curve of distill, as SVG"},
+    {"save-every", NUMBER, TO(save_every), "N     steps of distill between checkpoints (50)"},
+    {"stop-after", NUMBER, TO(stop_after), "N     distill saves after that step and ends, without --out's file"},
+    {"resume", FLAG, TO(resume), "      distill goes on from its checkpoint, to the same bits"},
     {"layer", INDEX, TO(layer), "N     of capture, from 0"},
     {"out", TEXT, TO(out), "FILE  of capture and distill"},
     {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
@@ -178,6 +182,7 @@ int command_read(int argc, char **argv, struct command *c)
     c->count = -1;
     c->layer = -1;
     c->batch = 1;
+    c->save_every = 50;
     c->problem = clgaze_problem_default();
     for (int i = 1; i < argc; i++) {
         int code = 0;

@@ -7,12 +7,13 @@
 #include "rules.h"
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *out;
-    int32_t seq, count;         /**< count: 0: all                                     */
-    int32_t layer;              /**< -1: not given                                        */
-    int32_t steps, seed, batch; /**< of distill; steps: 0: not given              */
-    double lr;                  /**< 0: not given                                         */
-    int32_t memory;             /**< MiB of the device that may be used, 0: all           */
+    const char *name, *model, *tokens, *device, *gates, *out, *plot;
+    int32_t seq, count;                     /**< count: 0: all                                     */
+    int32_t layer;                          /**< -1: not given                                        */
+    int32_t steps, seed, batch;             /**< of distill; steps: 0: not given              */
+    int32_t save_every, stop_after, resume; /**< of distill; stop_after: 0: never     */
+    double lr;                              /**< 0: not given                                         */
+    int32_t memory;                         /**< MiB of the device that may be used, 0: all           */
     int32_t json, verbose, help, version;
     enum source source;
     clgaze_problem problem; /**< what the options of the library say             */
