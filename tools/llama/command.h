@@ -7,7 +7,8 @@
 #include "rules.h"
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *out, *plot;
+    const char *name, *model, *tokens, *device, *gates, *out, *plot, *rows;
+    const char *rule;                       /**< as it was given */
     int32_t seq, count;                     /**< count: 0: all                                     */
     int32_t layer;                          /**< -1: not given                                        */
     int32_t steps, seed, batch;             /**< of distill; steps: 0: not given              */
@@ -37,5 +38,8 @@ int command_distill(const struct command *c);
 
 /** What a layer's attention and its gate read, to a file. @return as above. */
 int command_capture(const struct command *c);
+
+/** Perplexity against density, as SVG. @return as above. */
+int command_plot(const struct command *c);
 
 #endif
