@@ -43,21 +43,41 @@ void llama_text(int n)
     assert_int_equal(fclose(to), 0);
 }
 
-int llama_run(const char *arguments)
+int llama_shell(const char *script)
 {
     char command[4096];
     const char *program = getenv("CLGAZE_LLAMA"), *device = getenv("CLGAZE_TEST_DEVICE");
 
     if (!program)
         skip();
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s --model . --tokens text.u16 %s%s%s >out 2>err",
-             llama_folder, program, arguments, device ? "--device '" : "", device ? device : "", device ? "'" : "");
+    snprintf(command, sizeof command,
+             "cd '%s' && p() { exec '%s' \"$@\" --model . --tokens text.u16 %s%s%s; } && { %s; } >out 2>err",
+             llama_folder, program, device ? "--device '" : "", device ? device : "", device ? "'" : "", script);
     const int status = system(command);
     slurp("out", llama_out, sizeof llama_out);
     slurp("err", llama_err, sizeof llama_err);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 3 && strstr(llama_err, "no OpenCL device"))
         skip();
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int llama_run(const char *arguments)
+{
+    char script[1024];
+
+    snprintf(script, sizeof script, "p %s", arguments);
+    return llama_shell(script);
+}
+
+st_file *llama_file(const char *name)
+{
+    char path[768], why[ST_WHY];
+    st_file *file;
+
+    snprintf(path, sizeof path, "%s/%s", llama_folder, name);
+    if (st_open(path, &file, why, sizeof why))
+        fail_msg("%s: %s", name, why);
+    return file;
 }
 
 void llama_refused(const char *arguments, const char *words)

@@ -27,6 +27,12 @@ void llama_text(int n);
 /* A command and its options; skips without the program or a device. @return The exit code. */
 int llama_run(const char *arguments);
 
+/* A script in the folder, whose word p is the program with model, text and device. @return As llama_run(). */
+int llama_shell(const char *script);
+
+/* A safetensors file of the folder, for the caller to close. */
+st_file *llama_file(const char *name);
+
 /* It must be refused in one sentence that has these words, | between them. */
 void llama_refused(const char *arguments, const char *words);
 

@@ -5,7 +5,9 @@
 
 #include "fail.h"
 #include "lesson.h"
+#include "training.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const char *const learned_names[N_LEARNED] = {"w_k", "w_q", "moments_k", "moments_q", "dw_k", "dw_q"};
@@ -79,6 +81,21 @@ void learner_free(struct learner *l)
         clReleaseMemObject(l->workspace);
     clgaze_plan_free(l->plan);
     memset(l, 0, sizeof *l);
+}
+
+int learner_start(struct learner *l, uint64_t *state)
+{
+    int code = 0;
+    for (int which = W_K; which <= W_Q && !code; which++) {
+        const st_tensor *s = &l->shapes[which];
+        float *x = malloc(s->bytes + 1);
+        if (!x)
+            return fail(EXIT_INPUT, "there is no memory for the %zu numbers of a gate", s->elements);
+        training_start(state, x, s->elements);
+        code = s->elements ? learner_put(l, which, x) : 0;
+        free(x);
+    }
+    return code;
 }
 
 int learner_put(struct learner *l, int which, const float *from)

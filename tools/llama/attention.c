@@ -44,9 +44,14 @@ int attention_plan(struct machine *m, const struct config *config, cl_int seq, c
         clgaze_plan_create(m->device.context, by_gates(a) ? CLGAZE_PREFILL : CLGAZE_ATTEND, p, &a->plan);
     if (status)
         return fail_library(status);
+    const clgaze_status back = p->lse ? clgaze_attend_bwd_plan(m->device.context, p, &a->back) : CLGAZE_OK;
+    if (back)
+        return fail_library(back);
     const int code = by_rules(a) ? rules_plan(m, source, p, &a->rules) : 0;
-    const size_t attend = clgaze_plan_workspace(a->plan), rules = rules_workspace(&a->rules);
-    a->workspace_bytes = attend > rules ? attend : rules;
+    const size_t needs[] = {clgaze_plan_workspace(a->plan), rules_workspace(&a->rules),
+                            a->back ? clgaze_plan_workspace(a->back) : 0};
+    for (size_t i = 0; i < CLG_COUNT(needs); i++)
+        a->workspace_bytes = needs[i] > a->workspace_bytes ? needs[i] : a->workspace_bytes;
     return code;
 }
 
@@ -64,6 +69,20 @@ static cl_int list_heads(const clgaze_problem *p)
 static size_t counts_bytes(const struct attention *a)
 {
     return a->source ? rows_of(a) * (size_t)list_heads(&a->problem) * sizeof(cl_int) : 0;
+}
+
+/* Places in a row of `blocks`. */
+static int64_t width_of(const struct attention *a)
+{
+    return clgaze_plan_width(by_rules(a) ? a->rules.select : a->plan);
+}
+
+struct attended_bytes attention_kept(const struct attention *a)
+{
+    const clgaze_problem *p = &a->problem;
+    struct attended_bytes kept = {(size_t)p->q_heads * (size_t)p->max_q * sizeof(float), counts_bytes(a), 0};
+    kept.blocks = kept.counts ? kept.counts * (size_t)width_of(a) : 0;
+    return kept;
 }
 
 size_t attention_bytes(const struct attention *a)
@@ -89,6 +108,7 @@ int attention_make(struct machine *m, struct attention *a)
 void attention_free(struct attention *a)
 {
     clgaze_plan_free(a->plan);
+    clgaze_plan_free(a->back);
     rules_free(&a->rules);
     if (a->workspace)
         clReleaseMemObject(a->workspace);
@@ -120,10 +140,10 @@ static void gate_tensors(const struct attention *a, cl_int l, cl_int seq, const 
 }
 
 /* Add up the blocks that the call kept; row i of a causal square sees i + 1. */
-static int count(struct machine *m, struct attention *a)
+static int count(struct machine *m, struct attention *a, cl_mem counts)
 {
     const size_t rows = rows_of(a), heads = (size_t)list_heads(&a->problem);
-    int code = buffer_read(m, a->counts, rows * heads * sizeof *a->counted, a->counted);
+    int code = buffer_read(m, counts, rows * heads * sizeof *a->counted, a->counted);
     for (size_t i = 0; i < rows * heads && !code; i++) {
         a->kept += a->counted[i];
         a->visible += (double)(i % rows + 1);
@@ -131,22 +151,31 @@ static int count(struct machine *m, struct attention *a)
     return code;
 }
 
-int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, const struct attended *at)
+/* What forward and backward take, as the library sees it. */
+static void tensors_of(const struct attention *a, cl_int seq, const struct attended *at, clgaze_tensors *t)
 {
     const clgaze_problem *p = &a->problem;
-    clgaze_tensors t;
-    clgaze_call call;
-    memset(&t, 0, sizeof t);
-    memset(&call, 0, sizeof call);
-    t.q = clgaze_tensor_bshd(at->q, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    t.k = clgaze_tensor_bshd(at->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    t.v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    t.out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    const int64_t counts[] = {1, list_heads(p), (int64_t)rows_of(a)};
+    const int64_t counts[] = {1, list_heads(p), (int64_t)rows_of(a)}, lse[] = {1, p->q_heads, seq};
+    memset(t, 0, sizeof *t);
+    t->q = clgaze_tensor_bshd(at->q, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    t->k = clgaze_tensor_bshd(at->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+    t->v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+    t->out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    if (at->lse)
+        t->lse = clgaze_tensor_compact(at->lse, 0, CLGAZE_F32, 3, lse);
     if (a->source)
-        t.counts = clgaze_tensor_compact(a->counts, 0, CLGAZE_I32, 3, counts);
-    call.queue = m->device.queue;
-    call.workspace = a->workspace;
+        t->counts = clgaze_tensor_compact(at->counts ? at->counts : a->counts, 0, CLGAZE_I32, 3, counts);
+    if (at->blocks) {
+        const int64_t blocks[] = {counts[0], counts[1], counts[2], width_of(a)};
+        t->blocks = clgaze_tensor_compact(at->blocks, 0, CLGAZE_I32, 4, blocks);
+    }
+}
+
+int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, const struct attended *at)
+{
+    clgaze_tensors t;
+    const clgaze_call call = {.queue = m->device.queue, .workspace = a->workspace};
+    tensors_of(a, seq, at, &t);
     if (by_gates(a))
         gate_tensors(a, l, seq, at, &t);
     const int code = by_rules(a) ? rules_run(m, &a->rules, seq, &t, &call) : 0;
@@ -155,7 +184,22 @@ int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, 
     const clgaze_status status = clgaze_run(a->plan, by_gates(a) ? CLGAZE_PREFILL : CLGAZE_ATTEND, &t, &call);
     if (status)
         return fail_library(status);
-    return a->source ? count(m, a) : 0;
+    return a->source ? count(m, a, t.counts.buffer) : 0;
+}
+
+int attention_back(struct machine *m, struct attention *a, cl_int seq, const struct attended *at,
+                   const struct attended_back *d)
+{
+    const clgaze_problem *p = &a->problem;
+    clgaze_tensors t;
+    const clgaze_call call = {.queue = m->device.queue, .workspace = a->workspace};
+    tensors_of(a, seq, at, &t);
+    t.dout = clgaze_tensor_bshd(d->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    t.dq = clgaze_tensor_bshd(d->q, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    t.dk = clgaze_tensor_bshd(d->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+    t.dv = clgaze_tensor_bshd(d->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+    const clgaze_status status = clgaze_attend_bwd(a->back, &t, &call);
+    return status ? fail_library(status) : 0;
 }
 
 double attention_density(const struct attention *a)

@@ -11,6 +11,7 @@ struct attention {
     enum source source;
     clgaze_problem problem;
     clgaze_plan *plan;         /**< prefill through gates, else attend             */
+    clgaze_plan *back;         /**< attend_bwd; NULL: not planned                  */
     const struct gates *gates; /**< of a file or the mean's; NULL: none            */
     struct rules rules;        /**< of sources without gates                       */
     cl_mem workspace, counts;
@@ -19,15 +20,29 @@ struct attention {
     double kept, visible; /**< blocks, of all layers so far                       */
 };
 
-/** The arrays of a layer, [1][seq][heads][D]; the gate's are needed by FROM_GATES alone. */
+/**
+ * The arrays of a layer, [1][seq][heads][D]; the gate's are needed by FROM_GATES alone.
+ * lse, counts and blocks are what attention_back() needs again: written with problem.lse.
+ */
 struct attended {
-    cl_mem q, k, v, q_gate, k_gate, out;
+    cl_mem q, k, v, q_gate, k_gate, out, lse, counts, blocks;
+};
+
+/** Gradients of a layer's arrays. */
+struct attended_back {
+    cl_mem out, q, k, v;
+};
+
+/** Bytes of what a layer keeps for attention_back(). */
+struct attended_bytes {
+    size_t lse, counts, blocks;
 };
 
 /**
  * Plan attention over `seq` tokens; compiles.
  *
- * @param[in] problem  What options and gates say; the shape is set here.
+ * @param[in] problem  What options and gates say; the shape is set here.  With `lse` 1
+ *                     attention_back() is planned too.
  * @param[in] gates    Of FROM_GATES and FROM_MEANPOOL; borrowed until attention_free().
  */
 int attention_plan(struct machine *m, const struct config *config, cl_int seq, const clgaze_problem *problem,
@@ -40,6 +55,11 @@ void attention_free(struct attention *a);
 
 /** Enqueue layer `l`. */
 int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, const struct attended *at);
+
+/** Enqueue the gradients of a layer, whose lists are those of attention_run(): d->out -> d->q, k, v. */
+int attention_back(struct machine *m, struct attention *a, cl_int seq, const struct attended *at,
+                   const struct attended_back *d);
+struct attended_bytes attention_kept(const struct attention *a);
 
 /** Kept blocks over visible ones of all calls. */
 double attention_density(const struct attention *a);

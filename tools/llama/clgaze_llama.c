@@ -12,20 +12,26 @@ static const struct {
     int (*run)(const struct command *c);
     int32_t count; /* sequences unless --count is given; 0: all */
     int pools;     /* it takes --q-pool and --k-pool            */
-} commands[] = {{"ppl", command_ppl, 4, 0}, {"capture", command_capture, 1, 0}, {"distill", command_distill, 0, 1}};
+} commands[] = {{"ppl", command_ppl, 4, 0},
+                {"capture", command_capture, 1, 0},
+                {"distill", command_distill, 0, 1},
+                {"plot", command_plot, 0, 0}};
 
 static int help(void)
 {
     puts("clgaze-llama ppl --model DIR --tokens FILE [options]\n"
          "clgaze-llama distill --model DIR --tokens FILE --steps N --out FILE [options]\n"
          "clgaze-llama capture --model DIR --tokens FILE --layer N --out FILE [options]\n"
+         "clgaze-llama plot --rows FILE --out FILE.svg\n"
          "\n"
          "ppl prints the perplexity of the last three quarters of each sequence, seconds\n"
          "a stage, and as its last line: perplexity P density D\n"
-         "distill teaches a gate a layer what dense attention needs, all layers at once;\n"
-         "the gates are written every 50 steps and at the end\n"
+         "distill teaches a gate a layer what dense attention needs, all layers at once.\n"
+         "Every --save-every steps, at the end and on SIGINT or SIGTERM the whole state goes\n"
+         "to FILE.checkpoint, from which --resume goes on to the same bits as if never stopped\n"
          "capture writes what a layer's attention and its gate read, as clgaze-run and\n"
          "clgaze-distill take it\n"
+         "plot draws perplexity against density, a line a rule, dense as the floor\n"
          "\n"
          "Models: Llama, Mistral without a window, Qwen2, Qwen3; f32, f16 or bf16.\n");
     command_help();
@@ -51,7 +57,7 @@ int main(int argc, char **argv)
     while (i < CLG_COUNT(commands) && strcmp(commands[i].name, c.name) != 0)
         i++;
     if (i == CLG_COUNT(commands))
-        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl, capture and distill are", c.name);
+        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl, capture, distill and plot are", c.name);
     if (c.pool_option && !commands[i].pools)
         return fail(EXIT_INPUT, "--%s is of no use with %s", c.pool_option, c.name);
     if (c.count < 0)

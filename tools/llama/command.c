@@ -31,8 +31,13 @@ static const struct row {
     {"lr", REAL, TO(lr), "X     greatest rate of distill (0.001); it grows for 20 steps, then falls along a cosine"},
     {"q-pool", SHAPE, 0, "LIST  pools of the queries of distill, of max,min,avg (avg); more than one: double form"},
     {"k-pool", SHAPE, 0, "LIST  pools of the keys of distill (max,min,avg)"},
+    {"plot", TEXT, TO(plot), "FILE  the loss curve of distill, as SVG"},
+    {"save-every", NUMBER, TO(save_every), "N     steps of distill between checkpoints (50)"},
+    {"stop-after", NUMBER, TO(stop_after), "N     distill saves after that step and ends, without --out's file"},
+    {"resume", FLAG, TO(resume), "      distill goes on from its checkpoint, to the same bits"},
     {"layer", INDEX, TO(layer), "N     of capture, from 0"},
-    {"out", TEXT, TO(out), "FILE  of capture and distill"},
+    {"out", TEXT, TO(out), "FILE  of capture, distill and plot"},
+    {"rows", TEXT, TO(rows), "FILE  of plot: what ppl --json printed, as often as one likes"},
     {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
     {"rule", RULE, 0,
      "RULE  topk ratio budget threshold topp (topp), by the gates; without --gates also\n"
@@ -90,6 +95,7 @@ static int rule(const char *text, struct command *c)
 {
     const size_t n = strcspn(text, ",");
     c->list_option = "rule";
+    c->rule = text;
     for (size_t i = 0; i < CLG_COUNT(words); i++)
         if (strlen(words[i].name) == n && strncmp(words[i].name, text, n) == 0) {
             c->source = words[i].source;
@@ -178,6 +184,8 @@ int command_read(int argc, char **argv, struct command *c)
     c->count = -1;
     c->layer = -1;
     c->batch = 1;
+    c->rule = "topp";
+    c->save_every = 50;
     c->problem = clgaze_problem_default();
     for (int i = 1; i < argc; i++) {
         int code = 0;

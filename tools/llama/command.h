@@ -7,12 +7,14 @@
 #include "rules.h"
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *out;
-    int32_t seq, count;         /**< count: 0: all                                     */
-    int32_t layer;              /**< -1: not given                                        */
-    int32_t steps, seed, batch; /**< of distill; steps: 0: not given              */
-    double lr;                  /**< 0: not given                                         */
-    int32_t memory;             /**< MiB of the device that may be used, 0: all           */
+    const char *name, *model, *tokens, *device, *gates, *out, *plot, *rows;
+    const char *rule;                       /**< as it was given */
+    int32_t seq, count;                     /**< count: 0: all                                     */
+    int32_t layer;                          /**< -1: not given                                        */
+    int32_t steps, seed, batch;             /**< of distill; steps: 0: not given              */
+    int32_t save_every, stop_after, resume; /**< of distill; stop_after: 0: never     */
+    double lr;                              /**< 0: not given                                         */
+    int32_t memory;                         /**< MiB of the device that may be used, 0: all           */
     int32_t json, verbose, help, version;
     enum source source;
     clgaze_problem problem; /**< what the options of the library say             */
@@ -36,5 +38,8 @@ int command_distill(const struct command *c);
 
 /** What a layer's attention and its gate read, to a file. @return as above. */
 int command_capture(const struct command *c);
+
+/** Perplexity against density, as SVG. @return as above. */
+int command_plot(const struct command *c);
 
 #endif

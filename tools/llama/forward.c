@@ -96,12 +96,13 @@ void forward_free(struct forward *f)
 /* The parts of a layer                                                     */
 /* ------------------------------------------------------------------------ */
 
-static int embed(struct forward *f)
+int forward_embed(struct forward *f, const cl_int *tokens)
 {
     const struct matrix *e = &f->model->embedding;
     const struct arg args[] = {ARG(e->buffer), ARG(e->type), ARG(f->buffers[B_TOKENS]),
                                ARG(e->cols),   ARG(f->seq),  ARG(f->buffers[B_X])};
-    return launch(f->machine, K_EMBED, (size_t)e->cols, (size_t)f->seq, 1, args, 6);
+    int code = buffer_write(f->machine, f->buffers[B_TOKENS], f->bytes[B_TOKENS], tokens);
+    return code ? code : launch(f->machine, K_EMBED, (size_t)e->cols, (size_t)f->seq, 1, args, 6);
 }
 
 /* `rows` rows of `width`; `to` may be `from`. */
@@ -113,14 +114,13 @@ static int rms(struct forward *f, cl_mem from, cl_mem weight, cl_int rows, cl_in
     return launch(f->machine, K_RMS, (size_t)rows * lanes, 1, lanes, args, 5);
 }
 
-static int norm(struct forward *f, cl_mem weight)
+int forward_norm(struct forward *f, cl_mem weight)
 {
     int code = rms(f, f->buffers[B_X], weight, f->seq, f->model->config.hidden, f->buffers[B_NORMED]);
     return code ? code : spend(f->machine, SPENT_NORM);
 }
 
-/* y = x w^T + bias, or with `add` y + x w^T + bias. */
-static int linear(struct forward *f, enum buffer_id x, const struct linear *l, int add, cl_mem y)
+int forward_linear(struct forward *f, cl_mem x, const struct linear *l, int add, cl_mem y)
 {
     const cl_int into = add || l->bias;
     int code = 0;
@@ -128,93 +128,105 @@ static int linear(struct forward *f, enum buffer_id x, const struct linear *l, i
         const struct arg args[] = {ARG(l->bias), ARG(l->w.rows), ARG(f->seq), ARG(add), ARG(y)};
         code = launch(f->machine, K_SPREAD, (size_t)l->w.rows, (size_t)f->seq, 1, args, 5);
     }
-    return code ? code
-                : product(f->machine, f->buffers[x], 0, f->seq, &l->w, 0, l->w.rows, f->buffers[B_ROOM], into, y);
+    return code ? code : product(f->machine, x, 0, f->seq, &l->w, 0, l->w.rows, f->buffers[B_ROOM], into, y);
 }
 
-static int rotate(struct forward *f, cl_mem from, cl_int heads, cl_mem to)
+int forward_rotate(struct forward *f, cl_mem from, cl_int heads, cl_float sign, cl_mem to)
 {
     const cl_int half = f->model->config.head_dim / 2;
-    const struct arg args[] = {ARG(from), ARG(f->buffers[B_ROTATION]), ARG(heads), ARG(half), ARG(f->seq), ARG(to)};
-    return launch(f->machine, K_ROTATE, (size_t)heads * (size_t)half, (size_t)f->seq, 1, args, 6);
+    const struct arg args[] = {ARG(from), ARG(f->buffers[B_ROTATION]), ARG(heads), ARG(half), ARG(f->seq), ARG(sign),
+                               ARG(to)};
+    return launch(f->machine, K_ROTATE, (size_t)heads * (size_t)half, (size_t)f->seq, 1, args, 7);
 }
 
 /* q, k and v; what the gate reads, before RoPE, is kept where there are gates. */
-static int project(struct forward *f, const struct layer *l)
+int forward_heads(struct forward *f, cl_int index)
 {
     const struct config *c = &f->model->config;
-    cl_mem *b = f->buffers;
-    cl_mem q = b[B_Q_GATE] ? b[B_Q_GATE] : b[B_Q], k = b[B_K_GATE] ? b[B_K_GATE] : b[B_K];
-    int code = linear(f, B_NORMED, &l->q, 0, q);
+    const struct layer *l = &f->model->layers[index];
+    const cl_mem *b = f->buffers;
+    const cl_mem q = b[B_Q_GATE] ? b[B_Q_GATE] : b[B_Q], k = b[B_K_GATE] ? b[B_K_GATE] : b[B_K];
+    const cl_mem raw_q = b[B_Q_RAW] ? b[B_Q_RAW] : q, raw_k = b[B_K_RAW] ? b[B_K_RAW] : k;
+    int code = forward_norm(f, l->norm_attend);
     if (!code)
-        code = linear(f, B_NORMED, &l->k, 0, k);
+        code = forward_linear(f, b[B_NORMED], &l->q, 0, raw_q);
     if (!code)
-        code = linear(f, B_NORMED, &l->v, 0, b[B_V]);
+        code = forward_linear(f, b[B_NORMED], &l->k, 0, raw_k);
+    if (!code)
+        code = forward_linear(f, b[B_NORMED], &l->v, 0, b[B_V]);
     if (!code)
         code = spend(f->machine, SPENT_PRODUCTS);
     if (!code && l->norm_q)
-        code = rms(f, q, l->norm_q, f->seq * c->q_heads, c->head_dim, q);
+        code = rms(f, raw_q, l->norm_q, f->seq * c->q_heads, c->head_dim, q);
     if (!code && l->norm_k)
-        code = rms(f, k, l->norm_k, f->seq * c->kv_heads, c->head_dim, k);
+        code = rms(f, raw_k, l->norm_k, f->seq * c->kv_heads, c->head_dim, k);
     if (!code)
         code = spend(f->machine, SPENT_NORM);
     if (!code)
-        code = rotate(f, q, c->q_heads, b[B_Q]);
+        code = forward_rotate(f, q, c->q_heads, 1, b[B_Q]);
     if (!code)
-        code = rotate(f, k, c->kv_heads, b[B_K]);
+        code = forward_rotate(f, k, c->kv_heads, 1, b[B_K]);
     return code ? code : spend(f->machine, SPENT_ROPE);
 }
 
-static int attend(struct forward *f, cl_int index, const struct layer *l)
+struct attended forward_attended(const struct forward *f)
 {
     const cl_mem *b = f->buffers;
-    const struct attended at = {b[B_Q], b[B_K], b[B_V], b[B_Q_GATE], b[B_K_GATE], b[B_ATTENDED]};
-    int code = norm(f, l->norm_attend);
+    return (struct attended){
+        .q = b[B_Q], .k = b[B_K], .v = b[B_V], .q_gate = b[B_Q_GATE], .k_gate = b[B_K_GATE], .out = b[B_ATTENDED]};
+}
+
+int forward_attend(struct forward *f, cl_int l, const struct attended *at)
+{
+    int code = forward_heads(f, l);
     if (!code)
-        code = project(f, l);
-    if (!code)
-        code = f->attend(f->user, index, f->seq, &at);
+        code = f->attend(f->user, l, f->seq, at);
     if (!code)
         code = spend(f->machine, SPENT_ATTEND);
     if (!code)
-        code = linear(f, B_ATTENDED, &l->o, 1, b[B_X]);
+        code = forward_linear(f, at->out, &f->model->layers[l].o, 1, f->buffers[B_X]);
     return code ? code : spend(f->machine, SPENT_PRODUCTS);
 }
 
-static int swiglu(struct forward *f)
+int forward_gate_up(struct forward *f, cl_int index)
+{
+    const struct layer *l = &f->model->layers[index];
+    int code = forward_norm(f, l->norm_mlp);
+    if (!code)
+        code = forward_linear(f, f->buffers[B_NORMED], &l->gate, 0, f->buffers[B_INNER]);
+    if (!code)
+        code = forward_linear(f, f->buffers[B_NORMED], &l->up, 0, f->buffers[B_UP]);
+    return code ? code : spend(f->machine, SPENT_PRODUCTS);
+}
+
+int forward_swiglu(struct forward *f, cl_mem to)
 {
     const cl_ulong n = (cl_ulong)f->seq * (cl_ulong)f->model->config.inner;
-    const struct arg args[] = {ARG(f->buffers[B_INNER]), ARG(f->buffers[B_UP]), ARG(n)};
-    int code = launch(f->machine, K_SWIGLU, (size_t)n, 1, 64, args, 3);
+    const struct arg args[] = {ARG(f->buffers[B_INNER]), ARG(f->buffers[B_UP]), ARG(n), ARG(to)};
+    int code = launch(f->machine, K_SWIGLU, (size_t)n, 1, 64, args, 4);
     return code ? code : spend(f->machine, SPENT_SWIGLU);
 }
 
-static int mlp(struct forward *f, const struct layer *l)
+int forward_mlp(struct forward *f, cl_int l)
 {
-    int code = norm(f, l->norm_mlp);
+    const cl_mem inner = f->buffers[B_INNER];
+    int code = forward_gate_up(f, l);
     if (!code)
-        code = linear(f, B_NORMED, &l->gate, 0, f->buffers[B_INNER]);
+        code = forward_swiglu(f, inner);
     if (!code)
-        code = linear(f, B_NORMED, &l->up, 0, f->buffers[B_UP]);
-    if (!code)
-        code = spend(f->machine, SPENT_PRODUCTS);
-    if (!code)
-        code = swiglu(f);
-    if (!code)
-        code = linear(f, B_INNER, &l->down, 1, f->buffers[B_X]);
+        code = forward_linear(f, inner, &f->model->layers[l].down, 1, f->buffers[B_X]);
     return code ? code : spend(f->machine, SPENT_PRODUCTS);
 }
 
 int forward_run(struct forward *f, const cl_int *tokens, cl_int layers)
 {
+    const struct attended at = forward_attended(f);
     spend_from_now(f->machine);
-    int code = buffer_write(f->machine, f->buffers[B_TOKENS], f->bytes[B_TOKENS], tokens);
-    if (!code)
-        code = embed(f);
+    int code = forward_embed(f, tokens);
     for (cl_int l = 0; l < layers && !code; l++) {
-        code = attend(f, l, &f->model->layers[l]);
+        code = forward_attend(f, l, &at);
         if (!code)
-            code = mlp(f, &f->model->layers[l]);
+            code = forward_mlp(f, l);
     }
     return code;
 }
@@ -246,7 +258,7 @@ int forward_loss(struct forward *f, cl_int from, double *loss)
     float *state = malloc((size_t)rows * 3 * sizeof *state);
     int code = state ? 0 : fail(EXIT_INPUT, "there is no memory for the losses of %d tokens", (int)rows);
     if (!code)
-        code = norm(f, f->model->norm);
+        code = forward_norm(f, f->model->norm);
     for (cl_int first = 0; first < vocab && !code; first += f->columns)
         code = fold(f, from, first, vocab - first < f->columns ? vocab - first : f->columns);
     if (!code)

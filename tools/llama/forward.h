@@ -6,6 +6,7 @@
 
 #include "attention.h" /* struct attended */
 #include "model.h"
+#include "product.h"
 
 enum buffer_id {
     B_TOKENS,   /* seq + 1 tokens                                       */
@@ -17,6 +18,8 @@ enum buffer_id {
     B_V,
     B_Q_GATE, /* before RoPE; where the gate's inputs are wanted        */
     B_K_GATE,
+    B_Q_RAW, /* before QK norm too; where backward.c wants it           */
+    B_K_RAW,
     B_ATTENDED,
     B_INNER,
     B_UP,
@@ -53,17 +56,34 @@ int forward_run(struct forward *f, const cl_int *tokens, cl_int layers);
  */
 int forward_loss(struct forward *f, cl_int from, double *loss);
 
-/* ---- product.c ---- */
+/* ---- the parts, for backward.c too ---- */
 
-/* Columns of a product are taken in wholes of this, as in matmul.cl. */
-enum { PANEL = 16 };
+/** Where attention finds its arrays; without what only training keeps. */
+struct attended forward_attended(const struct forward *f);
 
-/** Bytes of the f32 copy of a matrix of that shape. */
-size_t product_room(int64_t rows, int64_t cols);
+/** Enqueue tokens -> x. */
+int forward_embed(struct forward *f, const cl_int *tokens);
 
-/** Enqueue y [n][count] = x [n][cols] w^T (+ y), of the matrix's rows first .. first + count - 1.
- *  `x_at`: elements before x; `room`: product_room() bytes. */
-int product(struct machine *m, cl_mem x, size_t x_at, cl_int n, const struct matrix *w, cl_int first, cl_int count,
-            cl_mem room, cl_int add, cl_mem y);
+/** Enqueue x += attention of layer l. */
+int forward_attend(struct forward *f, cl_int l, const struct attended *at);
+
+/** Enqueue x += MLP of layer l. */
+int forward_mlp(struct forward *f, cl_int l);
+
+/** Enqueue x -> normed, q, k, v, and normed, inner, up: where both of layer l begin. */
+int forward_heads(struct forward *f, cl_int l);
+int forward_gate_up(struct forward *f, cl_int l);
+
+/** Enqueue silu(inner) * up -> `to`, which may be inner. */
+int forward_swiglu(struct forward *f, cl_mem to);
+
+/** Enqueue y = x w^T + bias, or with `add` y + x w^T + bias. */
+int forward_linear(struct forward *f, cl_mem x, const struct linear *l, int add, cl_mem y);
+
+/** Enqueue x -> normed. */
+int forward_norm(struct forward *f, cl_mem weight);
+
+/** Enqueue the rotation of every head, or with `sign` -1 its gradient; `to` may be `from`. */
+int forward_rotate(struct forward *f, cl_mem from, cl_int heads, cl_float sign, cl_mem to);
 
 #endif

@@ -12,11 +12,13 @@
 
 enum { GPU_LANES = 64, MAX_SOURCES = 8 };
 
-const char *const spent_names[N_SPENT] = {"load", "compile", "products", "attend", "norm", "rope", "swiglu", "loss"};
+const char *const spent_names[N_SPENT] = {"load", "compile", "products", "attend", "attend_bwd",
+                                          "norm", "rope",    "swiglu",   "loss"};
 
-static const char *const entries[N_KERNELS] = {"pack",         "widen",        "matmul",   "embed",    "rms",
-                                               "rotate_heads", "swiglu",       "spread",   "fold",     "log_truth",
-                                               "late",         "last_weights", "lines_of", "log_lines"};
+static const char *const entries[N_KERNELS] = {
+    "pack",  "widen",     "matmul",   "embed",        "rms",      "rotate_heads", "swiglu", "spread",
+    "fold",  "log_truth", "late",     "last_weights", "lines_of", "log_lines",    "zero",   "turn",
+    "blame", "scales",    "rms_back", "swiglu_back",  "columns",  "add_parts",    "scatter"};
 
 static double now(void)
 {
@@ -54,7 +56,7 @@ static int build_failed(struct machine *m, cl_int err)
 int machine_build(struct machine *m)
 {
     /* Each uses functions of those before it; the table is in no certain order. */
-    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl"};
+    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl", "backward.cl"};
     const char *texts[MAX_SOURCES];
     size_t sizes[MAX_SOURCES];
     cl_uint n = 0;
@@ -119,6 +121,19 @@ int buffer_read(struct machine *m, cl_mem buffer, size_t bytes, void *to)
 {
     cl_int err = clEnqueueReadBuffer(m->device.queue, buffer, CL_TRUE, 0, bytes, to, 0, NULL, NULL);
     return err ? fail(EXIT_OPENCL, "clEnqueueReadBuffer answered %d", (int)err) : 0;
+}
+
+int buffer_copy(struct machine *m, cl_mem from, cl_mem to, size_t bytes)
+{
+    const cl_int err = clEnqueueCopyBuffer(m->device.queue, from, to, 0, 0, bytes, 0, NULL, NULL);
+    return err ? fail(EXIT_OPENCL, "clEnqueueCopyBuffer answered %d", (int)err) : 0;
+}
+
+int buffer_zero(struct machine *m, cl_mem buffer, size_t n)
+{
+    const cl_ulong numbers = n;
+    const struct arg args[] = {ARG(buffer), ARG(numbers)};
+    return launch(m, K_ZERO, n, 1, 64, args, 2);
 }
 
 void spend_from_now(struct machine *m)

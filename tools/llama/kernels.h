@@ -24,6 +24,15 @@ enum kernel_id {
     K_LAST_WEIGHTS,
     K_LINES_OF,
     K_LOG_LINES,
+    K_ZERO,
+    K_TURN,
+    K_BLAME,
+    K_SCALES,
+    K_RMS_BACK,
+    K_SWIGLU_BACK,
+    K_COLUMNS,
+    K_ADD_PARTS,
+    K_SCATTER,
     N_KERNELS
 };
 
@@ -33,6 +42,7 @@ enum spent {
     SPENT_COMPILE,
     SPENT_PRODUCTS,
     SPENT_ATTEND,
+    SPENT_ATTEND_BACK,
     SPENT_NORM,
     SPENT_ROPE,
     SPENT_SWIGLU,
@@ -78,6 +88,12 @@ int buffer_make(struct machine *m, size_t bytes, const char *what, cl_mem *buffe
 
 int buffer_write(struct machine *m, cl_mem buffer, size_t bytes, const void *from);
 int buffer_read(struct machine *m, cl_mem buffer, size_t bytes, void *to);
+
+/** Enqueue a copy. */
+int buffer_copy(struct machine *m, cl_mem from, cl_mem to, size_t bytes);
+
+/** Enqueue zeros into the first n numbers, f32. */
+int buffer_zero(struct machine *m, cl_mem buffer, size_t n);
 
 /** Wait for the device and count the time since the last call for `what`. */
 int spend(struct machine *m, enum spent what);

@@ -51,15 +51,16 @@ __kernel void rms(__global const float *x, __global const float *w, float eps, i
         to[i] = from[i] * sum * w[i];
 }
 
-/* Rotate channels (j, j + half) of every head; table: [token][cos half, sin half].  y may be x. */
+/* Rotate channels (j, j + half) of every head; table: [token][cos half, sin half].  y may be x.
+ * The gradient of that has sign -1. */
 __kernel void rotate_heads(__global const float *x, __global const float *table, int heads, int half_dim, int n,
-                           __global float *y)
+                           float sign, __global float *y)
 {
     const int j = get_global_id(0) % half_dim, h = get_global_id(0) / half_dim, t = get_global_id(1);
 
     if (h < heads && t < n) {
         const ulong at = ((ulong)t * heads + h) * 2 * half_dim + j;
-        const float c = table[(ulong)t * 2 * half_dim + j], s = table[((ulong)t * 2 + 1) * half_dim + j];
+        const float c = table[(ulong)t * 2 * half_dim + j], s = sign * table[((ulong)t * 2 + 1) * half_dim + j];
         const float a = x[at], b = x[at + half_dim];
 
         y[at] = a * c - b * s;
@@ -67,15 +68,15 @@ __kernel void rotate_heads(__global const float *x, __global const float *table,
     }
 }
 
-/* gate = silu(gate) * up. */
-__kernel void swiglu(__global float *gate, __global const float *up, ulong n)
+/* y = silu(gate) * up; y may be gate. */
+__kernel void swiglu(__global const float *gate, __global const float *up, ulong n, __global float *y)
 {
     const ulong i = get_global_id(0);
 
     if (i < n) {
         const float g = gate[i];
 
-        gate[i] = g / (1.0f + exp(-g)) * up[i];
+        y[i] = g / (1.0f + exp(-g)) * up[i];
     }
 }
 

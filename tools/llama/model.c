@@ -95,21 +95,43 @@ static int one(const struct config *config, const struct checkpoint *c, const ch
     return each(user, t, slot, base ? (char *)base + slot->offset : NULL);
 }
 
+/* The i-th slot that a model has, those of the model before those of its layers; NULL: past the last. */
+static const struct slot *slot_at(const struct config *c, size_t i, int32_t *layer)
+{
+    *layer = -1;
+    for (size_t s = 0; s < CLG_COUNT(of_model); s++)
+        if ((!of_model[s].part || (c->parts & of_model[s].part)) && i-- == 0)
+            return &of_model[s];
+    for (*layer = 0; *layer < c->layers; ++*layer)
+        for (size_t s = 0; s < CLG_COUNT(of_layer); s++)
+            if ((!of_layer[s].part || (c->parts & of_layer[s].part)) && i-- == 0)
+                return &of_layer[s];
+    return NULL;
+}
+
+static void *base_of(const struct model *model, int32_t layer)
+{
+    return layer < 0 ? (void *)(uintptr_t)model : &model->layers[layer];
+}
+
+static const char *name_of(const struct slot *slot, int32_t layer, char name[96])
+{
+    if (layer < 0)
+        snprintf(name, 96, "%s", slot->name);
+    else
+        snprintf(name, 96, "model.layers.%d.%s", (int)layer, slot->name);
+    return name;
+}
+
 static int every(const struct config *config, const struct checkpoint *c, struct model *model, each_fn each,
                  void *user)
 {
-    char name[128];
+    const struct slot *slot;
+    char name[96];
+    int32_t layer;
     int code = 0;
-    for (size_t i = 0; i < CLG_COUNT(of_model) && !code; i++)
-        if (!of_model[i].part || (config->parts & of_model[i].part))
-            code = one(config, c, of_model[i].name, &of_model[i], model, each, user);
-    for (int32_t l = 0; l < config->layers; l++)
-        for (size_t i = 0; i < CLG_COUNT(of_layer) && !code; i++) {
-            if (of_layer[i].part && !(config->parts & of_layer[i].part))
-                continue;
-            snprintf(name, sizeof name, "model.layers.%d.%s", (int)l, of_layer[i].name);
-            code = one(config, c, name, &of_layer[i], model ? &model->layers[l] : NULL, each, user);
-        }
+    for (size_t i = 0; !code && (slot = slot_at(config, i, &layer)); i++)
+        code = one(config, c, name_of(slot, layer, name), slot, model ? base_of(model, layer) : NULL, each, user);
     return code;
 }
 
@@ -137,6 +159,8 @@ static int count(void *user, const st_tensor *t, const struct slot *slot, void *
     (void)at;
     w->bytes += bytes;
     w->largest = bytes > w->largest ? bytes : w->largest;
+    w->wide += t->elements * sizeof(float);
+    w->widest = t->elements * sizeof(float) > w->widest ? t->elements * sizeof(float) : w->widest;
     return tensor_finite(t);
 }
 
@@ -195,36 +219,97 @@ static int vector_load(struct machine *m, const st_tensor *t, cl_mem *to)
     return code;
 }
 
-static int load(void *user, const st_tensor *t, const struct slot *slot, void *at)
+/* Rows and columns of a matrix in f32. */
+static void shape(const struct config *c, const struct slot *slot, struct matrix *to)
 {
-    return slot->cols ? matrix_load(user, t, at) : vector_load(user, t, at);
+    to->type = 0;
+    to->rows = (cl_int)size_of(c, slot->rows);
+    to->cols = (cl_int)size_of(c, slot->cols);
 }
 
-int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, struct model *model)
+/* A slot's buffer: a matrix begins with it, a vector is one. */
+static cl_mem *buffer_of(void *at)
+{
+    return at;
+}
+
+struct loader {
+    struct machine *machine;
+    const struct config *config;
+    int wide;
+};
+
+static int load(void *user, const st_tensor *t, const struct slot *slot, void *at)
+{
+    const struct loader *l = user;
+    if (slot->cols && !l->wide)
+        return matrix_load(l->machine, t, at);
+    if (slot->cols)
+        shape(l->config, slot, at);
+    return vector_load(l->machine, t, buffer_of(at));
+}
+
+static int layers_make(const struct config *config, struct model *model)
 {
     memset(model, 0, sizeof *model);
     model->config = *config;
     model->layers = calloc((size_t)config->layers, sizeof *model->layers);
-    if (!model->layers)
-        return fail(EXIT_INPUT, "there is no memory for %d layers", (int)config->layers);
-    return every(config, c, model, load, m);
+    return model->layers ? 0 : fail(EXIT_INPUT, "there is no memory for %d layers", (int)config->layers);
 }
 
-/* Release what each slot holds: a matrix begins with its buffer, a vector is one. */
-static void release(const struct slot *slots, size_t n, void *base)
+int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, int wide,
+               struct model *model)
 {
-    for (size_t i = 0; i < n; i++) {
-        cl_mem buffer = *(cl_mem *)(void *)((char *)base + slots[i].offset);
-        if (buffer)
-            clReleaseMemObject(buffer);
+    struct loader l = {m, config, wide};
+    int code = layers_make(config, model);
+    return code ? code : every(config, c, model, load, &l);
+}
+
+int model_like(struct machine *m, const struct model *model, struct model *like)
+{
+    const struct slot *slot;
+    struct parameter a;
+    int32_t layer;
+    int code = layers_make(&model->config, like);
+    for (size_t i = 0; !code && (slot = slot_at(&like->config, i, &layer)); i++) {
+        void *at = (char *)base_of(like, layer) + slot->offset;
+        model_parameter(model, i, &a);
+        if (slot->cols)
+            shape(&like->config, slot, at);
+        code = buffer_make(m, a.n * sizeof(float), a.name, buffer_of(at));
     }
+    return code ? code : model_zero(m, like);
+}
+
+int model_parameter(const struct model *model, size_t i, struct parameter *a)
+{
+    int32_t layer;
+    const struct slot *slot = slot_at(&model->config, i, &layer);
+    if (!slot)
+        return 0;
+    name_of(slot, layer, a->name);
+    a->buffer = model->layers ? *buffer_of((char *)base_of(model, layer) + slot->offset) : NULL;
+    a->rows = (size_t)size_of(&model->config, slot->rows);
+    a->cols = (size_t)size_of(&model->config, slot->cols);
+    a->n = a->rows * (a->cols ? a->cols : 1);
+    return 1;
+}
+
+int model_zero(struct machine *m, const struct model *model)
+{
+    struct parameter a;
+    int code = 0;
+    for (size_t i = 0; !code && model_parameter(model, i, &a); i++)
+        code = buffer_zero(m, a.buffer, a.n);
+    return code;
 }
 
 void model_free(struct model *model)
 {
-    release(of_model, CLG_COUNT(of_model), model);
-    for (int32_t l = 0; model->layers && l < model->config.layers; l++)
-        release(of_layer, CLG_COUNT(of_layer), &model->layers[l]);
+    struct parameter a;
+    for (size_t i = 0; model->layers && model_parameter(model, i, &a); i++)
+        if (a.buffer)
+            clReleaseMemObject(a.buffer);
     free(model->layers);
     memset(model, 0, sizeof *model);
 }

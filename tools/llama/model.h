@@ -40,9 +40,16 @@ struct model {
     struct layer *layers;
 };
 
-/** Bytes on the device: of all weights, and of the largest. */
+/** Bytes on the device: of all weights, and of the largest; in the types of the file, and in f32. */
 struct weights {
-    size_t bytes, largest;
+    size_t bytes, largest, wide, widest;
+};
+
+/** One array of a model, f32 or a matrix in its type; a vector has cols 0. */
+struct parameter {
+    char name[96];
+    cl_mem buffer;
+    size_t rows, cols, n; /**< n: numbers */
 };
 
 /** Open model.safetensors, or the shards that model.safetensors.index.json names. */
@@ -59,9 +66,20 @@ const st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
  */
 int model_check(const struct config *config, const struct checkpoint *c, struct weights *weights);
 
-/** Put the weights on the device; free with model_free() whatever is returned. */
-int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, struct model *model);
+/** Put the weights on the device, `wide` in f32; free with model_free() whatever is returned. */
+int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, int wide,
+               struct model *model);
+
+/** Make a model of the same shapes, all f32 and zero; free with model_free() whatever is returned. */
+int model_like(struct machine *m, const struct model *model, struct model *like);
+
+/** Enqueue zeros into every array of a model that is f32. */
+int model_zero(struct machine *m, const struct model *model);
 void model_free(struct model *model);
+
+/** The i-th array, under its name in files, for i from 0; models of one config have the same
+ *  arrays in the same order.  Without layers only shapes are told. @return 0 past the last. */
+int model_parameter(const struct model *model, size_t i, struct parameter *to);
 
 /** Put a tensor on the device in its own type: f32, f16 or bf16. */
 int matrix_load(struct machine *m, const st_tensor *t, struct matrix *to);

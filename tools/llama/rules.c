@@ -122,7 +122,7 @@ int rules_run(struct machine *m, struct rules *r, cl_int seq, clgaze_tensors *t,
     const int64_t scores[] = {1, score_heads(r), r->n, r->n};
     const int64_t blocks[] = {1, list_heads(&r->problem), r->n, clgaze_plan_width(r->select)};
     t->scores = clgaze_tensor_compact(r->scores, 0, CLGAZE_F32, 4, scores);
-    t->blocks = clgaze_tensor_compact(r->blocks, 0, CLGAZE_I32, 4, blocks);
+    t->blocks = clgaze_tensor_compact(t->blocks.buffer ? t->blocks.buffer : r->blocks, 0, CLGAZE_I32, 4, blocks);
     int code = r->source == FROM_TRUTH   ? from_truth(m, r, t, call)
                : r->source == FROM_LINES ? from_lines(m, r, seq, t)
                                          : 0;

@@ -36,7 +36,7 @@ size_t rules_bytes(const struct rules *r);
 int rules_make(struct machine *m, struct rules *r);
 void rules_free(struct rules *r);
 
-/** Enqueue q, k -> counts, blocks of `seq` tokens; sets t->blocks. */
+/** Enqueue q, k -> counts, blocks of `seq` tokens; sets t->blocks, whose buffer may be given. */
 int rules_run(struct machine *m, struct rules *r, cl_int seq, clgaze_tensors *t, const clgaze_call *call);
 
 #endif

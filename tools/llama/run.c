@@ -3,6 +3,7 @@
  */
 #include "run.h"
 
+#include "course.h"
 #include "fail.h"
 
 #include <errno.h>
@@ -77,6 +78,15 @@ static int memory_check(struct run *r, const struct weights *weights)
     return 0;
 }
 
+static uint64_t hash_of(const struct checkpoint *c)
+{
+    uint64_t hash = 0;
+    for (int f = 0; f < c->n; f++)
+        for (size_t i = 0; i < c->files[f]->n_tensors; i++)
+            course_hash(&hash, c->files[f]->tensors[i].data, c->files[f]->tensors[i].bytes);
+    return hash;
+}
+
 /* What can be refused without a device. */
 static int files_read(struct run *r, struct weights *weights)
 {
@@ -91,6 +101,8 @@ static int files_read(struct run *r, struct weights *weights)
         code = checkpoint_open(c->model, &r->checkpoint);
     if (!code)
         code = model_check(&r->config, &r->checkpoint, weights);
+    if (!code && r->want == WANT_TEACH)
+        r->weights_hash = hash_of(&r->checkpoint);
     if (!code && c->source == FROM_GATES)
         code = gates_open(c->gates, &r->config, &r->problem, &r->gates);
     if (!code && c->source == FROM_MEANPOOL)
@@ -113,7 +125,7 @@ static int by_teach(void *user, cl_int l, cl_int seq, const struct attended *at)
 static int load(struct run *r)
 {
     struct machine *m = &r->machine;
-    int code = model_load(m, &r->config, &r->checkpoint, &r->model);
+    int code = model_load(m, &r->config, &r->checkpoint, 0, &r->model);
     checkpoint_close(&r->checkpoint);
     if (!code && r->gates.layers)
         code = gates_load(m, &r->config, &r->problem, &r->gates);

@@ -25,6 +25,7 @@ struct run {
     enum want want;
     cl_int *tokens; /**< sequences * seq and the one after them                      */
     int32_t sequences;
+    uint64_t weights_hash; /**< of WANT_TEACH: which model it is                        */
 };
 
 /**

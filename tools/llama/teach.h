@@ -31,7 +31,4 @@ void teach_free(struct teach *t);
 /** Enqueue layer `l`; with the last sequence of a step its gate learns. */
 int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const struct attended *at);
 
-/** Write all gates. */
-int teach_save(struct teach *t, const char *path);
-
 #endif
