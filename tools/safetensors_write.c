@@ -3,13 +3,11 @@
  */
 #include "safetensors.h"
 
+#include "posix.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Wide elements first, so that each tensor is aligned; then by name. */
 static int by_dtype(const void *a, const void *b)
@@ -119,7 +117,7 @@ static FILE *open_beside(const char *path, char *temporary, size_t capacity)
     int fd = mkstemp(temporary);
     if (fd < 0)
         return NULL;
-    mode_t mask = umask(0);
+    const mode_t mask = (mode_t)umask(0);
     umask(mask);
     FILE *out = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "wb") : NULL;
     if (!out) {
