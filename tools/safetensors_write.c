@@ -91,6 +91,22 @@ static char *header(const st_tensor *const *tensors, size_t n_tensors, const st_
     return padded;
 }
 
+/* A tensor's bytes, little endian. */
+static int put_data(FILE *out, const st_tensor *t, size_t elements, size_t bytes)
+{
+    unsigned char piece[4096]; /* whole elements */
+    const unsigned char *data = t->data;
+
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = bytes - at < sizeof piece ? bytes - at : sizeof piece;
+        memcpy(piece, data + at, n);
+        st_turn(piece, n, n / (bytes / elements));
+        if (fwrite(piece, 1, n, out) != n)
+            return -1;
+    }
+    return 0;
+}
+
 static int put(FILE *out, const char *head, const st_tensor *const *tensors, size_t n)
 {
     unsigned char prefix[8];
@@ -101,7 +117,7 @@ static int put(FILE *out, const char *head, const st_tensor *const *tensors, siz
         return -1;
     for (size_t i = 0; i < n; i++) {
         st_size(tensors[i]->dtype, tensors[i]->rank, tensors[i]->shape, &elements, &bytes);
-        if (bytes && fwrite(tensors[i]->data, 1, bytes, out) != bytes)
+        if (put_data(out, tensors[i], elements, bytes))
             return -1;
     }
     return fflush(out);
