@@ -1,13 +1,10 @@
 /*
  * sparse_page.c: what a person reads: one screen.
  */
-#include <glob.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "posix.h"
 #include "sparse.h"
 
 enum { WIDE = 112, LEAST = 40 };

@@ -1,16 +1,18 @@
-# install: libraries, headers, programs, clgazeConfig.cmake and clgaze.pc.
+# install: libraries, headers, programs, clgazeConfig.cmake and clgaze.pc, in the components of Debian's
+# packages: runtime (libclgaze1), dev (libclgaze-dev) and tools (clgaze-tools).
 
-install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/clgaze)
+install(FILES ${public_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/clgaze COMPONENT dev)
 install(TARGETS clgaze EXPORT clgaze_shared
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS clgaze_static EXPORT clgaze_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev
+        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
+install(TARGETS clgaze_static EXPORT clgaze_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
 if(programs)
-    install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
     foreach(name IN LISTS programs)
         if(EXISTS ${PROJECT_SOURCE_DIR}/docs/man/${name}.1)
-            install(FILES ${PROJECT_SOURCE_DIR}/docs/man/${name}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+            install(FILES ${PROJECT_SOURCE_DIR}/docs/man/${name}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+                    COMPONENT tools)
         endif()
     endforeach()
 endif()
@@ -18,15 +20,15 @@ endif()
 # find_package(clgaze): two sets of targets, because only the static library
 # asks its user for CLBlast.
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/clgaze)
-install(EXPORT clgaze_shared NAMESPACE clgaze:: FILE clgazeShared.cmake DESTINATION ${package_dir})
-install(EXPORT clgaze_static NAMESPACE clgaze:: FILE clgazeStatic.cmake DESTINATION ${package_dir})
+install(EXPORT clgaze_shared NAMESPACE clgaze:: FILE clgazeShared.cmake DESTINATION ${package_dir} COMPONENT dev)
+install(EXPORT clgaze_static NAMESPACE clgaze:: FILE clgazeStatic.cmake DESTINATION ${package_dir} COMPONENT dev)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/clgazeConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/clgazeConfig.cmake
                               INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/clgazeConfigVersion.cmake
                                  VERSION ${PROJECT_VERSION} COMPATIBILITY SameMajorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/clgazeConfig.cmake ${PROJECT_BINARY_DIR}/clgazeConfigVersion.cmake
-        DESTINATION ${package_dir})
+        DESTINATION ${package_dir} COMPONENT dev)
 
 # pkg-config: the prefix is found from where clgaze.pc lies, so that an
 # installed tree can be moved.
@@ -47,4 +49,8 @@ else()
     set(pc_requires_private "")
 endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/clgaze.pc.in ${PROJECT_BINARY_DIR}/clgaze.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/clgaze.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_BINARY_DIR}/clgaze.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
+
+if(top)
+    include(cmake/package.cmake)
+endif()

@@ -4,15 +4,11 @@
  */
 #include "files.h"
 
+#include "posix.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { LOCK_TRIES = 100 }; /* of 50 ms each */
 
@@ -55,6 +51,7 @@ const char *clg_folder_distrust(const char *dir)
 bool clg_folder_default(char *path, size_t size)
 {
     const char *own = getenv("CLGAZE_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *local = clg_local_folder();
     int n = -1;
 
     if (own)
@@ -63,6 +60,8 @@ bool clg_folder_default(char *path, size_t size)
         n = snprintf(path, size, "%s/clgaze", xdg);
     else if (home && home[0] == '/')
         n = snprintf(path, size, "%s/.cache/clgaze", home);
+    else if (local)
+        n = snprintf(path, size, "%s/clgaze", local);
     return n > 0 && (size_t)n < size;
 }
 
@@ -95,10 +94,16 @@ int clg_file_open(const char *path, size_t *size, const char **why)
     return none;
 }
 
+/* How much to read or write at a time: Windows counts in an unsigned. */
+static unsigned part(size_t left)
+{
+    return left < 1u << 30 ? (unsigned)left : 1u << 30;
+}
+
 bool clg_read_all(int fd, void *to, size_t size)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t n = read(fd, (char *)to + done, size - done);
+        ssize_t n = read(fd, (char *)to + done, part(size - done));
 
         if (n <= 0)
             return false;
@@ -110,7 +115,7 @@ bool clg_read_all(int fd, void *to, size_t size)
 bool clg_write_all(int fd, const void *from, size_t size)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t n = write(fd, (const char *)from + done, size - done);
+        ssize_t n = write(fd, (const char *)from + done, part(size - done));
 
         if (n <= 0)
             return false;

@@ -23,6 +23,7 @@ static int help(void)
          "  prefill  all of them -> out, lse, scores, counts, blocks\n"
          "  truth    q, k, and v if wanted -> truth, and with v out, lse\n"
          "  distill  q_gate, k_gate, w_k, w_q, truth or q, k -> losses, dw_k, dw_q, w_k, w_q\n"
+         "  attend_bwd  q, k, v, dout, lists, out and lse if given -> dq, dk, dv\n"
          "\n"
          "check runs each file's own operation on its own inputs and compares every\n"
          "tensor expect.X with X.\n"

@@ -3,14 +3,11 @@
  */
 #include "fail.h"
 
+#include "posix.h"
+
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-#if defined(__unix__)
-#include <glob.h>
-#include <unistd.h>
-#endif
 
 static struct {
     const char *program;
@@ -66,7 +63,6 @@ int fail_library(clgaze_status status)
 /* Is there a render node that this user may not open? */
 static int locked_out(void)
 {
-#if defined(__unix__)
     int locked = 0;
     glob_t paths;
 
@@ -76,9 +72,6 @@ static int locked_out(void)
         globfree(&paths);
     }
     return locked;
-#else
-    return 0;
-#endif
 }
 
 int fail_no_device(void)

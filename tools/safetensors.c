@@ -12,10 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "safetensors files are little endian; this machine is not"
-#endif
-
 /* The published implementation's limit. */
 #define MAX_HEADER  100000000u
 /* Above this a double no longer holds every integer. */
@@ -238,6 +234,8 @@ static int check_layout(struct parse *p)
     }
     if (at != p->data_size)
         return REFUSE("the tensors end at byte %zu of the data, but the file has %zu", at, p->data_size);
+    for (size_t i = 0; i < n; i++)
+        st_turn(p->file->bytes + ((const unsigned char *)t[i].data - p->file->bytes), t[i].bytes, t[i].elements);
     return 0;
 }
 

@@ -77,6 +77,10 @@ int st_open(const char *path, st_file **file, char *why, size_t capacity);
  */
 int st_parse(unsigned char *bytes, size_t size, st_file **file, char *why, size_t capacity);
 
+/** Turn elements round from this machine's order of bytes to the file's, little endian, or back; nothing
+ *  where they are the same. */
+void st_turn(unsigned char *bytes, size_t size, size_t elements);
+
 /** Free a file.  NULL is allowed. */
 void st_close(st_file *file);
 

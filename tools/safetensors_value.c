@@ -34,6 +34,22 @@ int st_dtype_find(const char *name)
     return -1;
 }
 
+void st_turn(unsigned char *bytes, size_t size, size_t elements)
+{
+    const uint16_t one = 1;
+    const size_t width = elements ? size / elements : 0;
+
+    if (*(const unsigned char *)&one == 1)
+        return;
+    for (unsigned char *at = bytes; width > 1 && at < bytes + size; at += width)
+        for (size_t i = 0; i < width / 2; i++) {
+            const unsigned char kept = at[i];
+
+            at[i] = at[width - 1 - i];
+            at[width - 1 - i] = kept;
+        }
+}
+
 int st_size(st_dtype dtype, int rank, const int64_t *shape, size_t *elements, size_t *bytes)
 {
     size_t n = 1, size = dtypes[dtype].size;

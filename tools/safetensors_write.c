@@ -3,13 +3,11 @@
  */
 #include "safetensors.h"
 
+#include "posix.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Wide elements first, so that each tensor is aligned; then by name. */
 static int by_dtype(const void *a, const void *b)
@@ -93,6 +91,22 @@ static char *header(const st_tensor *const *tensors, size_t n_tensors, const st_
     return padded;
 }
 
+/* A tensor's bytes, little endian. */
+static int put_data(FILE *out, const st_tensor *t, size_t elements, size_t bytes)
+{
+    unsigned char piece[4096]; /* whole elements */
+    const unsigned char *data = t->data;
+
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = bytes - at < sizeof piece ? bytes - at : sizeof piece;
+        memcpy(piece, data + at, n);
+        st_turn(piece, n, n / (bytes / elements));
+        if (fwrite(piece, 1, n, out) != n)
+            return -1;
+    }
+    return 0;
+}
+
 static int put(FILE *out, const char *head, const st_tensor *const *tensors, size_t n)
 {
     unsigned char prefix[8];
@@ -103,7 +117,7 @@ static int put(FILE *out, const char *head, const st_tensor *const *tensors, siz
         return -1;
     for (size_t i = 0; i < n; i++) {
         st_size(tensors[i]->dtype, tensors[i]->rank, tensors[i]->shape, &elements, &bytes);
-        if (bytes && fwrite(tensors[i]->data, 1, bytes, out) != bytes)
+        if (put_data(out, tensors[i], elements, bytes))
             return -1;
     }
     return fflush(out);
@@ -119,7 +133,7 @@ static FILE *open_beside(const char *path, char *temporary, size_t capacity)
     int fd = mkstemp(temporary);
     if (fd < 0)
         return NULL;
-    mode_t mask = umask(0);
+    const mode_t mask = (mode_t)umask(0);
     umask(mask);
     FILE *out = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "wb") : NULL;
     if (!out) {

@@ -1,5 +1,5 @@
 /*
- * child.c: tuning in a process that can be ended.
+ * child.c: tuning, told of as it goes on, in a process that can be ended; watch_posix.c is the parent.
  *
  * OpenCL cannot cancel a build or a kernel.  The parent waits for word from the
  * child; if none comes for too long it ends it and starts another, which finds
@@ -9,24 +9,17 @@
 
 #include "fail.h"
 #include "files.h"
+#include "posix.h"
 #include "power.h"
 #include "records.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { TICK_MS = 100, MOST_CHILDREN = 8 };
-static const double PATIENCE = 20; /* seconds without a word */
+enum { MOST_CHILDREN = 8 };
 
-static char journal[512];                          /* of the child under way */
-static volatile sig_atomic_t interrupted, presses; /* which signal came last, how many */
+static char journal[512]; /* of the child under way */
+volatile sig_atomic_t tune_interrupted, tune_presses;
 
 double tune_now(void)
 {
@@ -38,8 +31,8 @@ double tune_now(void)
 
 static void on_interrupt(int number)
 {
-    interrupted = number;
-    presses++;
+    tune_interrupted = number;
+    tune_presses++;
 }
 
 /* ---- in the child ---------------------------------------------------------- */
@@ -58,8 +51,10 @@ static const double LEAST = 0.1; /* seconds: of a budget, and to come to an end 
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
-    if (!clg_write_all(c->to, message, sizeof *message))
-        interrupted = SIGTERM; /* nobody listens */
+    if (c->to < 0)
+        tune_heard(message);
+    else if (!clg_write_all(c->to, message, sizeof *message))
+        tune_interrupted = SIGTERM; /* nobody listens */
 }
 
 static int on_progress(void *user, const clgaze_tune_progress *progress)
@@ -73,7 +68,7 @@ static int on_progress(void *user, const clgaze_tune_progress *progress)
     snprintf(m.text[0], sizeof m.text[0], "%s", progress->problem);
     snprintf(m.text[1], sizeof m.text[1], "%s", progress->candidate ? progress->candidate : "");
     tell(c, &m);
-    return interrupted != 0;
+    return tune_interrupted != 0;
 }
 
 static void on_found(void *user, const clgaze_tune_result *result)
@@ -87,7 +82,7 @@ static void on_found(void *user, const clgaze_tune_result *result)
         snprintf(c->found[c->n++], sizeof c->found[0], "%s", result->problem);
     c->saved = clgaze_tuning_save(c->context, c->out);
     if (c->saved)
-        interrupted = SIGTERM; /* to tune on would be for nothing */
+        tune_interrupted = SIGTERM; /* to tune on would be for nothing */
     memset(&m, 0, sizeof m);
     m.kind = TUNE_FOUND;
     m.result = *result;
@@ -204,7 +199,7 @@ static size_t list_requests(const struct child *c, const struct tune_problems *p
     return n;
 }
 
-static int tune_here(const struct tune_args *args, double end, int to)
+int tune_here(const struct tune_args *args, double end, int to)
 {
     static clgaze_request requests[MAX_PROBLEMS];
     static struct tune_problems problems;
@@ -212,6 +207,8 @@ static int tune_here(const struct tune_args *args, double end, int to)
     clgaze_tune_options o;
     int code;
 
+    memset(&c, 0, sizeof c);
+    problems.n = 0;
     c.to = to;
     c.out = args->out;
     code = tune_open(args, &c.context, &problems);
@@ -239,57 +236,11 @@ static int tune_here(const struct tune_args *args, double end, int to)
 
 /* ---- in the parent ----------------------------------------------------------- */
 
-/* Pass on what the child says until it is silent for good (1), or for too long, or a person has asked
- * twice (0).  A signal may have come to this process alone, so the child is told. */
-static int listen_to(int from, pid_t child)
+void tune_heard(const struct tune_message *message)
 {
-    struct pollfd p = {.fd = from, .events = POLLIN};
-    double heard = tune_now();
-    int told = 0;
-
-    for (;;) {
-        struct tune_message m;
-        const int ready = poll(&p, 1, TICK_MS);
-
-        if (interrupted && !told)
-            told = kill(child, SIGINT) == 0;
-        if (presses > 1 || (ready < 0 && errno != EINTR) || (ready == 0 && tune_now() - heard > PATIENCE))
-            return 0;
-        if (ready <= 0)
-            continue;
-        if (read(from, &m, sizeof m) != (ssize_t)sizeof m) /* shorter than PIPE_BUF: whole or nothing */
-            return 1;
-        heard = tune_now();
-        if (m.kind == TUNE_JOURNAL)
-            memcpy(journal, m.text[0], sizeof journal);
-        tune_report_heard(&m);
-    }
-}
-
-/* One child: its exit code, or -1 if it died or was ended. */
-static int watch(const struct tune_args *args, double end)
-{
-    int ends[2], status, heard;
-    pid_t child;
-
-    if (pipe(ends) != 0)
-        return fail(EXIT_INPUT, "no pipe: %s", strerror(errno));
-    fflush(NULL); /* or the child writes it too */
-    child = fork();
-    if (child == 0) {
-        close(ends[0]);
-        exit(tune_here(args, end, ends[1]));
-    }
-    close(ends[1]);
-    heard = child > 0 && listen_to(ends[0], child);
-    close(ends[0]);
-    if (child < 0)
-        return fail(EXIT_INPUT, "no child process: %s", strerror(errno));
-    if (!heard)
-        kill(child, SIGKILL);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (message->kind == TUNE_JOURNAL)
+        memcpy(journal, message->text[0], sizeof journal);
+    tune_report_heard(message);
 }
 
 /* The journal's last line is what the child was at; its heartbeat is older. */
@@ -303,21 +254,6 @@ static void tell_of_end(void)
     if (f)
         fclose(f);
     fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
-}
-
-int tune_count_devices(void)
-{
-    int status = 0;
-    const pid_t child = fork();
-
-    if (child == 0) {
-        const size_t n = clgaze_device_list(NULL, 0);
-
-        _exit(n < 64 ? (int)n : 64);
-    }
-    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 }
 
 /* Not by signal(), which may catch one only. */
@@ -342,13 +278,13 @@ int tune_watched(const struct tune_args *args, struct cJSON *into)
 
     journal[0] = '\0';
     catch_signals();
-    for (int i = 0; i < MOST_CHILDREN && code < 0 && !interrupted && (i == 0 || tune_now() < end); i++) {
-        code = watch(args, end);
-        if (code < 0 && !interrupted)
+    for (int i = 0; i < MOST_CHILDREN && code < 0 && !tune_interrupted && (i == 0 || tune_now() < end); i++) {
+        code = tune_in_child(args, end);
+        if (code < 0 && !tune_interrupted)
             tell_of_end();
     }
-    if (interrupted && code <= 0)
-        code = 128 + interrupted;
+    if (tune_interrupted && code <= 0)
+        code = 128 + tune_interrupted;
     tune_report_end(code, tune_nothing(args), into);
     return code < 0 ? fail(EXIT_OPENCL, "tuning did not come to its end") : code;
 }

@@ -5,6 +5,7 @@
 #define CLGAZE_TUNING_TUNE_H
 
 #include <clgaze/clgaze.h>
+#include <signal.h>
 
 struct cJSON;
 struct clg_records;
@@ -75,8 +76,16 @@ void tune_probe_close(void);
 
 /* child.c: tune in a child process, and in another if that dies or hangs. */
 int tune_watched(const struct tune_args *args, struct cJSON *into);
+double tune_now(void);                                       /* seconds */
+extern volatile sig_atomic_t tune_interrupted, tune_presses; /* which signal came last, how many */
+/* The child's part.  Its messages go into the pipe `to`; below 0 they are heard at once. */
+int tune_here(const struct tune_args *args, double end, int to);
+/* The parent's: a message has come. */
+void tune_heard(const struct tune_message *message);
+
+/* watch_posix.c, watch_windows.c: tune in a process of its own: its exit code, or -1 if it died or was ended. */
+int tune_in_child(const struct tune_args *args, double end);
 int tune_count_devices(void); /* without opening them in this process, of which children are made */
-double tune_now(void);        /* seconds */
 
 /* show.c: on standard output, or into a JSON object. */
 int tune_list(struct cJSON *into);

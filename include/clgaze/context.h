@@ -92,7 +92,8 @@ typedef struct clgaze_context_options {
     const char *cache_dir; /**< folder of the binary cache, copied; "" : none;
                                 NULL: $CLGAZE_CACHE_DIR, else
                                 $XDG_CACHE_HOME/clgaze, else
-                                $HOME/.cache/clgaze.  On PoCL, which keeps a
+                                $HOME/.cache/clgaze (on Windows
+                                %LOCALAPPDATA%/clgaze).  On PoCL, which keeps a
                                 cache of its own, none is used                */
 
     clgaze_tuning_policy tuning; /**< default CLGAZE_TUNING_NEAREST           */
