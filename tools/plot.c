@@ -35,13 +35,13 @@ static void axes(FILE *out, size_t n, double high)
     const double by = tick(high), step = n > 1 ? fmax(1, tick((double)(n - 1))) : 1;
     for (int i = 0; i * by <= high * 1.0001; i++)
         fprintf(out,
-                "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
+                "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
                 LEFT, y_of(i * by, high), WIDTH - RIGHT, LEFT - 6, y_of(i * by, high) + 4, i * by);
     for (int i = 1; i * step <= (double)n; i++)
         fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(i * step, n),
                 HEIGHT - BOTTOM + 18, i * step);
     fprintf(out,
-            "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#333\"/>\n"
+            "<path class=\"axis\" d=\"M%d %dV%dH%d\"/>\n"
             "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n"
             "<text x=\"%d\" y=\"16\">loss (KL divergence from the truth)</text>\n",
             LEFT, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, LEFT);
@@ -51,7 +51,7 @@ static void axes(FILE *out, size_t n, double high)
 static void curve(FILE *out, const float *losses, size_t n, double high)
 {
     const size_t points = n < MOST ? n : MOST;
-    fputs("<polyline fill=\"none\" stroke=\"#1f6fb4\" stroke-width=\"1.5\" points=\"", out);
+    fputs("<polyline points=\"", out);
     for (size_t p = 0; p < points; p++) {
         const size_t from = n * p / points, to = n * (p + 1) / points;
         double sum = 0;
@@ -59,6 +59,8 @@ static void curve(FILE *out, const float *losses, size_t n, double high)
             sum += (double)losses[i];
         fprintf(out, "%s%.2f,%.2f", p ? " " : "", x_of((double)(from + to + 1) / 2, n),
                 y_of(sum / (double)(to - from), high));
+        if (points == 1) /* a line of one point is not drawn, one of no length is a dot */
+            fprintf(out, " %.2f,%.2f", x_of(1, n), y_of(sum, high));
     }
     fputs("\"/>\n", out);
 }
@@ -73,9 +75,13 @@ int plot_losses(const char *path, const float *losses, size_t n)
     if (!out)
         return fail(EXIT_INPUT, "it cannot be written: %s", strerror(errno));
     fprintf(out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
-            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-            WIDTH, HEIGHT);
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\">\n<style>\n"
+            "svg{background:#fff;font:12px system-ui,sans-serif}text{fill:#222}\n"
+            "path,polyline{fill:none}.grid{stroke:#ddd}.axis{stroke:#555}polyline{stroke:#0064a8;stroke-width:2;"
+            "stroke-linecap:round}\n"
+            "@media (prefers-color-scheme:dark){svg{background:#161616}text{fill:#eee}\n"
+            ".grid{stroke:#333}.axis{stroke:#aaa}polyline{stroke:#62b5f2}}\n</style>\n",
+            WIDTH, HEIGHT, WIDTH);
     axes(out, n, high);
     curve(out, losses, n, high);
     fputs("</svg>\n", out);
