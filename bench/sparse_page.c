@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "fail.h"
 #include "sparse.h"
 
 enum { WIDE = 78 };
@@ -87,6 +88,10 @@ void page_head(FILE *f, const struct options *o, const struct result *r)
     say(f, "bench_sparse %s on %s (%s), driver %s", r->version, r->machine.name, r->machine.platform,
         r->machine.driver);
     say_others(f, &r->machine);
+    if (locked_out())
+        say(f,
+            "There is a graphics card that this user may not open: add the user to the group render, log in again, "
+            "and install its OpenCL package.");
     if (r->battery)
         say(f, "On battery: this computer may be slower than on mains.");
     say_shape(f, o, row);

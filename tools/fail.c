@@ -63,8 +63,7 @@ int fail_library(clgaze_status status)
     return opencl ? EXIT_OPENCL : EXIT_INPUT;
 }
 
-/* Is there a render node that this user may not open? */
-static int locked_out(void)
+int locked_out(void)
 {
 #if defined(__unix__)
     int locked = 0;
