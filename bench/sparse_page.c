@@ -263,10 +263,22 @@ static void say_kernels(FILE *f, const struct result *r)
     }
 }
 
+/* Few rounds, or rounds that differ by more than two runs of anything do. */
+static bool rough(const struct row *r)
+{
+    const struct stats *s[] = {&r->ms, &r->dense};
+
+    for (int i = 0; i < 2; i++)
+        if ((s[i]->q3 - s[i]->q1) / 2 > .1 * s[i]->median)
+            return true;
+    return r->rounds < 3;
+}
+
 /* What makes the figures less certain. */
 static void say_doubts(FILE *f, const struct result *r)
 {
     const struct row *first = NULL, *last = NULL;
+    int done = 0, roughly = 0;
     double worst = 1;
 
     for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
@@ -274,6 +286,8 @@ static void say_doubts(FILE *f, const struct result *r)
             continue;
         first = first ? first : x;
         last = x;
+        done++;
+        roughly += rough(x);
         worst = x->clock > worst ? x->clock : worst;
     }
     if (first && last->peak > 0 && last->peak < .9 * first->peak)
@@ -286,6 +300,11 @@ static void say_doubts(FILE *f, const struct result *r)
             "The device's speed moved by %.0f%% during the run (its clock, or other programs): run it again "
             "before trusting small differences.",
             100 * (1 - r->peak_least / r->peak));
+    if (roughly)
+        say(f,
+            "%d of %d rows are rough (less than three rounds, or a spread beyond 10%%): close other programs, run "
+            "longer (--min-time), and believe no small difference.",
+            roughly, done);
     if (worst > 1.05)
         say(f, "The device's clock and the host's disagree by %.0f%%: do not trust these times.", 100 * (worst - 1));
 }

@@ -410,6 +410,10 @@ static void page_tells_its_doubts(void **state)
     assert_non_null(strstr(foot_of(&r), "moved by 35%"));
     rows[4].peak = 115; /* of the last row that was measured */
     assert_non_null(strstr(foot_of(&r), "slowed down by 50%"));
+    assert_null(strstr(foot_of(&r), "rough"));
+    rows[2].dense = around(1, .2);
+    rows[3].rounds = 1;
+    assert_non_null(strstr(foot_of(&r), "2 of 5 rows are rough"));
     rows[1].clock = 1.5;
     assert_non_null(strstr(foot_of(&r), "disagree by 50%"));
     r.tuned = true;
