@@ -1,51 +1,65 @@
 /*
- * bench_ops.c: every strategy of kernels.def on one shape, a line each, for
- * those who change kernels.
+ * bench_ops.c: every strategy of kernels.def on its standard shapes, a line each,
+ * for those who change kernels.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
+#include "internal.h"
 #include "sparse.h"
 
-enum { MAX_KERNELS = 64 };
+enum { MAX_KERNELS = 64, SHAPES = 2 };
+
+/* Standard shapes: long and wide, short and narrow. */
+static const struct {
+    int cpu, gpu, head_dim; /* tokens of processors and of others */
+} shapes[SHAPES] = {{4096, 16384, 128}, {1024, 4096, 64}};
 
 /* ---- the command line ---- */
 
 static int help(void)
 {
-    printf("bench_ops: every strategy on one shape, a line each\n\n"
-           "  --device    index, or part of a name, of an OpenCL device (the first GPU, else the first)\n"
-           "  --seq       tokens (4096 on CPUs, else 16384)\n"
-           "  --dtype     f32, f16 or bf16 (f32 on CPUs, else f16)\n"
-           "  --min-time  seconds a strategy is measured for, at least (0.3)\n"
-           "  --json      write JSON to this file; - is standard output\n"
-           "  --compare   JSON of an earlier run to compare with\n"
-           "\nExit: 0 done, 1 something was wrong or slower, 2 bad option or input, 3 OpenCL failed.\n");
+    printf(
+        "bench_ops: every strategy on its standard shapes, a line each\n\n"
+        "  --device    index, or part of a name, of an OpenCL device (the first GPU, else the first)\n"
+        "  --op        the strategies of this operation alone: pool, gate, score, select, attend, truth, distill or "
+        "attend_bwd (all)\n"
+        "  --seq       one shape of so many tokens (else 4096 of D 128 and 1024 of D 64; 16384 and 4096 but on "
+        "CPUs)\n"
+        "  --head-dim  channels of a head (128; of the second shape 64)\n"
+        "  --dtype     f32, f16 or bf16 (f32 on CPUs, else f16)\n"
+        "  --min-time  seconds a strategy is measured for, at least (0.3)\n"
+        "  --json      write JSON to this file; - is standard output\n"
+        "  --compare   JSON of an earlier run to compare with\n"
+        "\nExit: 0 done, 1 something was wrong or slower, 2 bad option or input, 3 OpenCL failed.\n");
     return -1;
 }
 
-/* The options that bench_sparse has too; it reads and judges them. */
-static int read_options(int argc, char **argv, struct options *o)
+/* The options that bench_sparse has too; it reads and judges them.  *one: there is an --op. */
+static int read_options(int argc, char **argv, struct options *o, bool *one)
 {
-    static const char *const known[] = {"--device", "--seq", "--dtype", "--min-time", "--json", "--compare"};
+    static const char *const known[] = {"--compare",  "--op",    "--device",   "--seq",
+                                        "--head-dim", "--dtype", "--min-time", "--json"};
     static char baseline[] = "--baseline", min_time[] = "--min-time", least[] = "0.3";
-    char *all[16] = {argv[0], min_time, least};
+    char *all[20] = {argv[0], min_time, least};
+    size_t most = sizeof known / sizeof *known;
     int n = 3, code;
 
-    if (argc > 13)
+    if (argc > 17)
         return fail(EXIT_INPUT, "there are too many options; see --help");
     for (int i = 1; i < argc; i += 2) {
         size_t at = 0;
 
         if (strcmp(argv[i], "--help") == 0)
             return help();
-        while (at < sizeof known / sizeof *known && strcmp(argv[i], known[at]) != 0)
+        while (at < most && strcmp(argv[i], known[at]) != 0)
             at++;
-        if (at == sizeof known / sizeof *known)
+        if (at == most)
             return fail(EXIT_INPUT, "%.40s is not an option; see --help", argv[i]);
-        all[n++] = at == 5 ? baseline : argv[i];
+        all[n++] = at == 0 ? baseline : argv[i];
+        *one |= at == 1;
         if (i + 1 < argc)
             all[n++] = argv[i + 1];
     }
@@ -59,63 +73,53 @@ static int read_options(int argc, char **argv, struct options *o)
         if (code)
             return code;
     }
-    if (o->n_seq > 1)
-        return fail(EXIT_INPUT, "--seq is a list, but must be one token count");
+    if (o->n_seq > 1 || o->n_head_dim > 1)
+        return fail(EXIT_INPUT, "%s is a list, but must be one number", o->n_seq > 1 ? "--seq" : "--head-dim");
+    if (*one && (o->op == OP_PIPELINE || o->op == OP_PREFILL))
+        return fail(EXIT_INPUT, "--op %s has no strategies of its own", op_names[o->op]);
     o->budget = 0;
     return 0;
 }
 
 /* ---- one strategy ---- */
 
-static int op_of(const char *name)
+static enum op op_of(const char *name)
 {
-    for (int i = 0; i < OPS; i++)
-        if (strcmp(op_names[i], name) == 0)
-            return i;
-    return -1;
+    int i = 0;
+
+    while (i < OPS - 1 && strcmp(op_names[i], name) != 0)
+        i++;
+    return (enum op)i;
 }
 
-/* Bytes that an operation limited by memory must move; 0: arithmetic limits it. */
-static double bytes_of(const struct row *r, enum op op)
+/* The share of the limit that is nearer. */
+static void put_line(FILE *f, const struct row *r)
 {
-    double size = strcmp(r->dtype, "f32") == 0 ? 4 : 2, blocks = (r->seq + r->block - 1) / r->block; /* NOLINT */
+    bool copying = r->of_copy > r->of_peak;
+    double share = copying ? r->of_copy : r->of_peak;
 
-    if (op == OP_POOL)
-        return size * r->seq * r->head_dim * (r->heads + r->kv_heads);
-    return op == OP_SELECT ? 4 * r->heads * blocks * (blocks + 1) / 2 : 0;
-}
-
-static void put_line(FILE *f, const struct row *r, enum op op, const struct peak *peak)
-{
-    double bytes = bytes_of(r, op), share = r->of_peak;
-
-    fprintf(f, "%-8s %-16s ", r->op, r->forced);
+    fprintf(f, "%-10s %-16s %6d %3d ", r->op, r->forced, r->seq, r->head_dim);
     if (r->state != ROW_DONE) {
         fprintf(f, "%s: %s\n", r->state == ROW_FAILED ? "FAILED" : "not here", r->note);
         return;
     }
-    if (bytes > 0 && peak->gbytes > 0)
-        share = bytes / r->ms.median * 1e-6 / peak->gbytes;
     fprintf(f, "%10.3f ms +-%4.1f%% ", r->ms.median, 50 * (r->ms.q3 - r->ms.q1) / r->ms.median);
     if (share > 0)
-        fprintf(f, "%4.0f%% of %s  ", 100 * share, bytes > 0 ? "copying     " : "multiply-add");
+        fprintf(f, "%4.0f%% of %s  ", 100 * share, copying ? "copying     " : "multiply-add");
     else
         fprintf(f, "%4s    %-12s  ", "-", "");
-    fprintf(f, "%s\n", r->kernel);
+    fprintf(f, "%s%s%s\n", r->kernel, *r->registers ? "; " : "", r->registers);
     fflush(f);
 }
 
-/* Why a strategy cannot serve this shape; "": it can. */
-static void why_not(struct bench *b, const struct options *o, const struct row *row, const char *op, char *why,
-                    size_t capacity)
+/* The library's number of an operation. */
+static clgaze_op number_of(const char *op)
 {
-    static const char *const names[] = {"pool", "gate", "score", "select", "attend", "prefill", "truth"};
-    const clgaze_problem p = row_problem(o, row);
+    int i = CLGAZE_POOL;
 
-    *why = '\0';
-    for (int i = 0; i < 7; i++)
-        if (strcmp(names[i], op) == 0 && clgaze_supports(b->ctx, (clgaze_op)i, &p, why, capacity) == CLGAZE_OK)
-            *why = '\0';
+    while (i < (int)CLGAZE_ATTEND_BWD && strcmp(clg_op_name((clgaze_op)i), op) != 0)
+        i++;
+    return (clgaze_op)i;
 }
 
 static int run_kernel(struct bench *b, struct options *o, const struct data *data, struct peak *peak, const char *op,
@@ -131,17 +135,14 @@ static int run_kernel(struct bench *b, struct options *o, const struct data *dat
     snprintf(row->dtype, sizeof row->dtype, "%s", clgaze_dtype_name((clgaze_dtype)o->dtype));
     snprintf(row->forced, sizeof row->forced, "%s", kernel);
     o->kernel = kernel;
-    if (op_of(op) < 0) {
-        row->state = ROW_REFUSED;
-        snprintf(row->note, sizeof row->note, "this program cannot time %s", op);
-        return 0;
-    }
-    o->op = (enum op)op_of(op);
-    why_not(b, o, row, op, row->note, sizeof row->note);
-    if (*row->note) {
+    o->op = op_of(op);
+    clgaze_problem p = row_problem(o, row);
+    if (clgaze_supports(b->ctx, number_of(op), &p, row->note, sizeof row->note) != CLGAZE_OK) {
         row->state = ROW_REFUSED;
         return 0;
     }
+    *row->note = '\0';
+    compiler_says(b, number_of(op), &p, row->registers, sizeof row->registers);
     code = row_measure(b, o, data, peak, row);
     if (code == REFUSED) {
         row->state = ROW_REFUSED;
@@ -152,35 +153,50 @@ static int run_kernel(struct bench *b, struct options *o, const struct data *dat
 
 /* ---- all ---- */
 
-static int run_all(struct bench *b, struct options *o, FILE *page, struct result *r)
+/* Every strategy of `only`, or of all operations, on one shape. */
+static int run_shape(struct bench *b, struct options *o, const char *only, struct data *data, struct peak *peak,
+                     FILE *page, struct result *r)
 {
     const char *names[MAX_KERNELS], *ops[MAX_KERNELS];
     size_t n = clgaze_kernel_list(names, ops, MAX_KERNELS);
-    int cpu = (b->type & CL_DEVICE_TYPE_CPU) != 0, code;
-    struct data data = {.heads = cpu ? 8 : 32, .kv_heads = cpu ? 2 : 8, .head_dim = 128};
-    struct peak peak;
+    int code = data_make(b, o, data);
 
-    data.seq = o->n_seq ? (int)o->seq[0] : cpu ? 4096 : 16384;
+    for (size_t i = 0; i < n && i < MAX_KERNELS && !code; i++) {
+        if (only && strcmp(only, ops[i]) != 0)
+            continue;
+        code = run_kernel(b, o, data, peak, ops[i], names[i], &r->rows[r->n]);
+        if (!code)
+            put_line(page, &r->rows[r->n++]);
+    }
+    data_free(b, data);
+    return code == REFUSED ? fail(EXIT_INPUT, "%s", b->sentence) : code;
+}
+
+static int run_all(struct bench *b, struct options *o, const char *only, FILE *page, struct result *r)
+{
+    const bool cpu = (b->type & CL_DEVICE_TYPE_CPU) != 0;
+    struct peak peak;
+    int code = peak_open(b, &peak);
+
     o->dtype = o->dtype >= 0 ? o->dtype : cpu ? (int)CLGAZE_F32 : (int)CLGAZE_F16;
-    if ((code = peak_open(b, &peak)) || (code = data_make(b, o, &data)))
-        code = code == REFUSED ? fail(EXIT_INPUT, "%s", b->sentence) : code;
     if (!code) {
-        fprintf(page, "%s, driver %s: %d tokens, %d heads on %d, D %d, %s, density 0.1\n", b->machine.name,
-                b->machine.driver, data.seq, data.heads, data.kv_heads, data.head_dim,
-                clgaze_dtype_name((clgaze_dtype)o->dtype));
+        fprintf(page, "%s, driver %s: %d heads on %d, %s, density 0.1\n", b->machine.name, b->machine.driver,
+                cpu ? 8 : 32, cpu ? 2 : 8, clgaze_dtype_name((clgaze_dtype)o->dtype));
         fprintf(page, "peak %.0f GFLOP/s of f32 multiply-add, %.1f GB/s of copying\n", peak.gflops, peak.gbytes);
     }
-    for (size_t i = 0; i < n && i < MAX_KERNELS && !code; i++) {
-        code = run_kernel(b, o, &data, &peak, ops[i], names[i], &r->rows[r->n]);
-        if (!code)
-            put_line(page, &r->rows[r->n++], o->op, &peak);
+    for (int i = 0; i < (o->n_seq ? 1 : SHAPES) && !code; i++) {
+        struct data data = {.heads = cpu ? 8 : 32, .kv_heads = cpu ? 2 : 8, .head_dim = shapes[i].head_dim};
+
+        if (o->n_head_dim)
+            data.head_dim = (int)o->head_dim[0];
+        data.seq = o->n_seq ? (int)o->seq[0] : cpu ? shapes[i].cpu : shapes[i].gpu;
+        code = run_shape(b, o, only, &data, &peak, page, r);
     }
     r->peak = peak.gflops;
     r->peak_least = peak.least;
     r->copy = peak.gbytes;
-    r->most = (int)n;
+    r->most = r->n;
     r->machine = b->machine;
-    data_free(b, &data);
     peak_close(b, &peak);
     return code;
 }
@@ -200,15 +216,18 @@ static int finish(const struct options *o, FILE *json, FILE *page, const struct 
 
 int main(int argc, char **argv)
 {
-    struct row rows[MAX_KERNELS] = {0};
+    static struct row rows[MAX_KERNELS * SHAPES];
     struct result r = {.rows = rows};
     struct bench b = {0};
     struct options o;
+    bool one = false;
     FILE *json = NULL;
     int code;
 
     fail_setup("bench_ops", 0);
-    if ((code = read_options(argc, argv, &o)))
+    setenv("CLGAZE_CACHE_DIR", "0", 1); /* compilers tell of what they compile */
+    setenv("CUDA_CACHE_DISABLE", "1", 0);
+    if ((code = read_options(argc, argv, &o, &one)))
         return code < 0 ? EXIT_DONE : code;
     snprintf(r.version, sizeof r.version, "%s", clgaze_version());
     snprintf(r.command, sizeof r.command, "%s", o.command);
@@ -216,7 +235,7 @@ int main(int argc, char **argv)
         return fail(EXIT_INPUT, "--json: %s cannot be written: %s", o.out[OUT_JSON], strerror(errno));
     FILE *page = json == stdout ? stderr : stdout;
 
-    if (!(code = bench_open(&b, o.device, 0)) && !(code = run_all(&b, &o, page, &r)))
+    if (!(code = bench_open(&b, o.device, 0)) && !(code = run_all(&b, &o, one ? op_names[o.op] : NULL, page, &r)))
         code = finish(&o, json, page, &r);
     bench_close(&b);
     if (json && json != stdout && fclose(json))

@@ -103,9 +103,8 @@ static int run_row(struct run *u, const struct data *data, int why, struct row *
 
 static void begin_row(const struct options *o, const struct data *d, int i, struct row *row)
 {
-    const char *rule = o->op == OP_TRUTH || (o->op == OP_ATTEND && o->pattern != REAL) ? ""
-                       : o->rule                                                       ? o->rule
-                                                                                       : "ratio";
+    const char *rule = !op_gated(o) ? "" : o->rule ? o->rule : "ratio";
+    bool listed = o->op == OP_ATTEND || o->op == OP_ATTEND_BWD;
 
     *row = (struct row){.seq = d->seq, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
     row->block = (int)o->block[i / o->n_density];
@@ -115,7 +114,7 @@ static void begin_row(const struct options *o, const struct data *d, int i, stru
     if (o->kernel)
         snprintf(row->forced, sizeof row->forced, "%.*s", (int)strcspn(o->kernel, " "), o->kernel);
     snprintf(row->rule, sizeof row->rule, "%s", rule);
-    snprintf(row->pattern, sizeof row->pattern, "%s", o->op == OP_ATTEND ? pattern_names[o->pattern] : "");
+    snprintf(row->pattern, sizeof row->pattern, "%s", listed ? pattern_names[o->pattern] : "");
 }
 
 /* Unfused dense attention on the shape of the rows from `first` on. */
@@ -214,8 +213,8 @@ static int run_rows(struct run *u)
 /* Are the rows' kernels tuned, and if not, which command does it? */
 static void take_tuning(struct run *u)
 {
-    static const clgaze_op ops[OPS] = {CLGAZE_POOL,   CLGAZE_GATE,   CLGAZE_SCORE,  CLGAZE_SELECT,
-                                       CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_TRUTH};
+    static const clgaze_op ops[OPS] = {CLGAZE_POOL,   CLGAZE_GATE,   CLGAZE_SCORE, CLGAZE_SELECT,  CLGAZE_ATTEND,
+                                       CLGAZE_ATTEND, CLGAZE_ATTEND, CLGAZE_TRUTH, CLGAZE_DISTILL, CLGAZE_ATTEND_BWD};
     const struct row *row = &u->r->rows[0];
     clgaze_problem p = u->o.problem;
     char text[96] = "", *class;
@@ -242,7 +241,7 @@ static int measure(struct run *u)
     int code = peak_open(&u->b, &u->peak);
 
     r->machine = u->b.machine;
-    r->battery = page_battery();
+    r->battery = on_battery("/sys/class/power_supply/*/status");
     r->peak = u->peak.gflops;
     r->copy = u->peak.gbytes;
     r->most = u->o.n_heads * u->o.n_head_dim * u->o.n_seq * u->o.n_block * u->o.n_density;

@@ -8,11 +8,16 @@
  *   sparse_lists.c     lists and the gate's tensors
  *   sparse_input.c     q, k and v of a file
  *   unfused.c          dense attention by CLBlast
- *   sparse_check.c     some rows of the output against a double computation
+ *   compiler.c         registers and spills, where the driver tells
+ *   sparse_cost.c      flops and bytes of an operation
+ *   sample.c           a small problem out of a row's
+ *   sparse_check.c     samples of what a step made against ref/
+ *   sparse_check_train.c  the same of training
+ *   terminal.c         its width and colours
  *   sparse_page.c      the screen that a person reads
  *   sparse_report.c    JSON, CSV and markdown
  *   sparse_compare.c   two results beside each other
- *   sparse_plot.c      the drawing
+ *   sparse_plot.c      the drawing; axis.c its axes
  */
 #ifndef CLGAZE_BENCH_SPARSE_H
 #define CLGAZE_BENCH_SPARSE_H
@@ -29,7 +34,19 @@ enum { EXIT_STOPPED = 130 }; /* as a shell says of Ctrl-C */
 enum { MAX_LIST = 32 };
 
 /* What a row times: all that the gate and attention do, or one operation. */
-enum op { OP_POOL, OP_GATE, OP_SCORE, OP_SELECT, OP_ATTEND, OP_PIPELINE, OP_PREFILL, OP_TRUTH, OPS };
+enum op {
+    OP_POOL,
+    OP_GATE,
+    OP_SCORE,
+    OP_SELECT,
+    OP_ATTEND,
+    OP_PIPELINE,
+    OP_PREFILL,
+    OP_TRUTH,
+    OP_DISTILL,
+    OP_ATTEND_BWD,
+    OPS
+};
 extern const char *const op_names[OPS];
 
 /* Where lists come from. */
@@ -65,6 +82,8 @@ struct options {
     char command[512];      /* as it was typed                               */
 };
 
+/* Does the gate make the lists?  Else they are of a pattern, or there are none. */
+bool op_gated(const struct options *options);
 /* Returns 0, or -1 when help was printed, or an exit code after a sentence. */
 int options_read(int argc, char **argv, struct options *options);
 
@@ -100,9 +119,12 @@ struct row {
     double ideal;                /* the share of 1 / kept that speedup is      */
     double peak;                 /* GFLOP/s of multiply-add beside this row; 0: unknown */
     double of_peak;              /* what the visible keys need, of that; 0: matrix units, unknown */
+    double gbytes;               /* GB/s of the bytes that must move at least           */
+    double of_copy;              /* the share of copying's rate that this is; 0: unknown  */
     double error;                /* of the checked rows                        */
     double clock;                /* device time over host time of the same rounds */
     char kernel[128], dense_kernel[128], reason[96], forced[24]; /* forced "": free choice */
+    char registers[48]; /* what the compiler tells of them, spills too; "": nothing */
 };
 
 /* What all rows of one shape share. */
@@ -119,8 +141,11 @@ int row_measure(struct bench *b, const struct options *o, const struct data *dat
                 struct row *row);
 extern const char *const stage_names[STAGES];
 
-/* One operation of a row, steps[0] being dense attention. */
-enum { MAX_MEMS = 24 };
+/* The tensors of attention, dense output and all. */
+clgaze_tensors data_tensors(const struct options *o, const struct data *data);
+
+/* What a row runs: first its dense yardstick, then what makes its inputs, and itself. */
+enum { MAX_MEMS = 24, MAX_WORK = 1 + STAGES };
 
 struct work {
     struct bench *b;
@@ -128,10 +153,11 @@ struct work {
     const struct data *data;
     struct row *row;
     clgaze_problem problem;
-    struct step steps[1 + STAGES];
-    clgaze_plan *plans[1 + STAGES];
+    struct step steps[MAX_WORK];
+    clgaze_plan *plans[MAX_WORK];
     int n, rows;     /* steps; block rows of a head                         */
-    int first, last; /* the steps that are timed beside dense               */
+    int dense;       /* the step that is the yardstick                      */
+    int first, last; /* the steps that are timed beside it                  */
     bool gated;      /* the lists are the gate's                            */
     cl_mem mem[MAX_MEMS];
     int mems;
@@ -148,13 +174,15 @@ int make_tensor(struct work *w, clgaze_tensor *t, const char *name, clgaze_dtype
 int make_lists(struct work *w, clgaze_tensors *t);
 /* What pool to select read and write. */
 int make_gate(struct work *w, clgaze_tensors *t);
+/* What pool and distill read and write, but for truth. */
+int make_lesson(struct work *w, clgaze_tensors *t);
 /* What the gate chose, for the check and for counting. */
 int read_lists(struct work *w);
 
 /* ---- sparse_input.c ---- */
 
 /* Streams of random_number(). */
-enum { SEED_Q = 1, SEED_K = 2, SEED_V = 3, SEED_W = 4, SEED_LISTS = 5, SEED_CHECK = 6 };
+enum { SEED_Q = 1, SEED_K = 2, SEED_V = 3, SEED_W = 4, SEED_LISTS = 5, SEED_CHECK = 6, SEED_DOUT = 7 };
 
 /* Read o->in: sets the shape and the gate's options. Returns 0, or an exit code. */
 int input_open(struct options *o);
@@ -163,22 +191,44 @@ void input_close(struct input *input);
 int input_fill(struct bench *b, const struct options *o, const struct data *data, int seed, cl_mem mem);
 /* Fill q_gate, k_gate, w_k, w_q and rope_inv_freq. */
 int input_fill_gate(struct work *w, const clgaze_tensors *t);
-/* The token that a stream holds, as floats. */
-void input_token(const struct options *o, const struct data *data, int seed, int token, int head, float *x);
 
 /* ---- unfused.c ---- */
 
 /* Time CLBlast's GEMM, softmax, GEMM into data->out; 0, REFUSED with a sentence, or an exit code. */
 int unfused_measure(struct bench *b, const struct options *o, const struct data *data, double *ms);
 
-/* ---- sparse_check.c ---- */
+/* ---- compiler.c ---- */
 
-/* Compare some rows of `out` with attention in double; lists NULL: dense.
- * *error: the greatest relative error of a row.  Returns 0, or an exit code. */
-int check_rows(struct bench *b, const struct options *o, const struct data *data, int block,
-               const struct lists *lists, double *error);
-/* The same of truth, each row whole. */
-int check_truth(struct work *w, const clgaze_tensor *truth, double *error);
+/* What the driver tells of the registers and spills of a strategy; "" where it tells nothing. */
+void compiler_says(struct bench *b, clgaze_op op, const clgaze_problem *p, char *text, size_t size);
+/* Read them from the log of NVIDIA's compiler: the most registers, the sum of spills. */
+void compiler_log(const char *log, char *text, size_t size);
+
+/* ---- sparse_cost.c ---- */
+
+enum { BACKWARD = 5 }; /* halves: attend_bwd's five products for attend's two */
+
+/* Flops of the row's operation: kept blocks counted whole, as the field counts them, or only pairs that
+ * causal attention sees; 0: it has none worth counting. */
+double cost_flops(const struct work *w, bool whole);
+/* Bytes that it must move, each tensor once. */
+double cost_bytes(const struct work *w);
+
+/* ---- sparse_check.c, sparse_check_train.c ---- */
+
+/* Relative error of a sample, the greatest of several; may be NaN. */
+struct verdict {
+    double error, allowed;
+    const char *what;
+};
+
+/* Compare what a step made with ref/; lists NULL: dense.  0, or an exit code. */
+int check_step(struct work *w, const struct step *step, const struct lists *lists, struct verdict *v);
+int check_attend(struct bench *b, const clgaze_problem *p, const clgaze_tensors *t, const struct lists *lists,
+                 struct verdict *v);
+int check_truth(struct work *w, const clgaze_tensors *t, struct verdict *v);
+int check_distill(struct work *w, const clgaze_tensors *t, struct verdict *v);
+int check_attend_bwd(struct work *w, const clgaze_tensors *t, const struct lists *lists, struct verdict *v);
 double check_tolerance(clgaze_dtype dtype);
 
 /* ---- a result ---- */
@@ -202,9 +252,16 @@ void page_row(FILE *f, const struct options *o, const struct row *row);
 void page_foot(FILE *f, const struct result *r);
 /* The shortest length from which all rows like `as` are quicker than dense; 0: none. */
 int page_pays_from(const struct result *r, const struct row *as);
-bool page_battery(void);
 /* Several devices side by side. */
 void page_devices(FILE *f, const struct result *results, int n);
+
+/* ---- terminal.c ---- */
+
+/* Columns of a terminal; a file has room for all, unless COLUMNS says less. */
+int columns(FILE *f);
+bool colour(FILE *f);
+/* Does a battery discharge? */
+bool on_battery(const char *pattern);
 /* Print a paragraph, broken between words, as wide as the terminal. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))

@@ -43,13 +43,13 @@ static void sweep(struct options *o, const struct defaults *d)
     fill(o->density, &o->n_density, &d->density[1], 1);
 }
 
-/* All that is measured beside dense attention has a density; truth has none. */
+/* What sees every block has no density. */
 int options_complete(struct options *o, cl_device_type type)
 {
     const struct defaults *d = type & CL_DEVICE_TYPE_CPU ? &cpu : &gpu;
     static const double block = 64, one = 1;
 
-    if (o->op == OP_TRUTH) {
+    if (o->op == OP_TRUTH || o->op == OP_DISTILL) {
         o->n_density = 0;
         fill(o->density, &o->n_density, &one, 1);
     }

@@ -253,13 +253,3 @@ int input_fill_gate(struct work *w, const clgaze_tensors *t)
         code = fill_tensor(w, "w_k", &t->w_k);
     return code ? code : fill_tensor(w, "w_q", &t->w_q);
 }
-
-void input_token(const struct options *o, const struct data *d, int seed, int token, int head, float *x)
-{
-    size_t heads = (size_t)(seed == SEED_Q ? d->heads : d->kv_heads), dim = (size_t)d->head_dim;
-    size_t at = ((size_t)token * heads + (size_t)head) * dim;
-
-    for (size_t c = 0; c < dim; c++)
-        x[c] = o->input ? o->input->x[seed][at + c]
-                        : round_number(random_number((uint64_t)seed, at + c), (clgaze_dtype)o->dtype);
-}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fail.h"
+#include "internal.h"
 #include "sparse.h"
 
 /* ---- lists of a pattern ---- */
@@ -32,68 +33,73 @@ int make_lists(struct work *w, clgaze_tensors *t)
 
 /* ---- lists by the gate ---- */
 
-static int pools(uint32_t set)
-{
-    return !!(set & CLGAZE_MAX) + !!(set & CLGAZE_MIN) + !!(set & CLGAZE_AVG);
-}
-
-/* One call of prefill keeps what lies between in its workspace; stages hand it on. */
-static int make_between(struct work *w, clgaze_tensors *t)
+/* The first `count` of what stages hand on; one call of prefill keeps it in its workspace. */
+static int make_between(struct work *w, size_t count, clgaze_tensors *t)
 {
     const clgaze_problem *p = &w->problem;
-    int64_t h = p->q_heads, kv = p->kv_heads, d = p->head_dim, dg = p->gate_dim ? p->gate_dim : d, n = w->rows;
+    int64_t h = p->q_heads, kv = p->kv_heads, d = p->head_dim, dg = clg_gate_dim(p), n = w->rows;
     int64_t gated = p->gate_double ? kv : h;
     const struct {
         const char *name;
         clgaze_tensor *to;
         int64_t shape[4];
-    } tensors[] = {{"q_pooled", &t->q_pooled, {1, n, h, pools(p->q_pool) * d}},
-                   {"k_pooled", &t->k_pooled, {1, n, kv, pools(p->k_pool) * d}},
+    } tensors[] = {{"q_pooled", &t->q_pooled, {1, n, h, clg_pools(p->q_pool) * d}},
+                   {"k_pooled", &t->k_pooled, {1, n, kv, clg_pools(p->k_pool) * d}},
                    {"q_gated", &t->q_gated, {1, n, h, dg}},
                    {"k_gated", &t->k_gated, {1, n, gated, dg}},
                    {"scores", &t->scores, {1, h, n, n}}};
     int code = 0;
 
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors && !code; i++)
+    for (size_t i = 0; i < count && !code; i++)
         code = make_tensor(w, tensors[i].to, tensors[i].name, CLGAZE_F32, 4, tensors[i].shape);
     return code;
 }
 
-static int make_weights(struct work *w, clgaze_tensors *t)
+/* What pool reads, and the weights. */
+static int make_inputs(struct work *w, clgaze_tensors *t)
 {
     const clgaze_problem *p = &w->problem;
-    int64_t h = p->q_heads, kv = p->kv_heads, d = p->head_dim, dg = p->gate_dim ? p->gate_dim : d;
-    int64_t k[] = {p->gate_double ? kv : h, pools(p->k_pool) * d, dg}, q[] = {h, pools(p->q_pool) * d, dg};
-    int64_t pairs = p->rope_pairs;
-    int code = make_tensor(w, &t->w_k, "w_k", p->weight_dtype, 3, k);
+    int64_t h = p->q_heads, kv = p->kv_heads, dg = clg_gate_dim(p), pairs = p->rope_pairs;
+    int64_t k[] = {p->gate_double ? kv : h, clg_pools(p->k_pool) * p->head_dim, dg};
+    int64_t q[] = {h, clg_pools(p->q_pool) * p->head_dim, dg};
+    int code = 0;
 
+    t->q_gate = t->q; /* random numbers are as good before RoPE as after it */
+    t->k_gate = t->k;
+    if (w->o->input)
+        (void)((code = make_tensor(w, &t->q_gate, "q_gate", p->dtype, 4, t->q.shape)) ||
+               (code = make_tensor(w, &t->k_gate, "k_gate", p->dtype, 4, t->k.shape)));
+    if (!code)
+        code = make_tensor(w, &t->w_k, "w_k", p->weight_dtype, 3, k);
     if (!code && p->gate_double)
         code = make_tensor(w, &t->w_q, "w_q", p->weight_dtype, 3, q);
     if (!code && pairs)
         code = make_tensor(w, &t->rope_inv_freq, "rope_inv_freq", CLGAZE_F32, 1, &pairs);
-    return code;
+    return code ? code : input_fill_gate(w, t);
 }
 
 int make_gate(struct work *w, clgaze_tensors *t)
 {
     bool prefill = w->o->op == OP_PREFILL;
-    clgaze_dtype dtype = (clgaze_dtype)w->o->dtype;
-    int64_t h = w->row->heads, kv = w->row->kv_heads, d = w->row->head_dim, seq = w->row->seq, n = w->rows;
-    int64_t width = clgaze_plan_width(w->plans[prefill ? 1 : 4]);
-    int code = prefill ? 0 : make_between(w, t);
+    int64_t h = w->row->heads, n = w->rows, width = clgaze_plan_width(w->plans[prefill ? 1 : 4]);
+    int code = make_between(w, prefill ? 0 : 5, t);
 
-    t->q_gate = t->q; /* random numbers are as good before RoPE as after it */
-    t->k_gate = t->k;
-    if (!code && w->o->input)
-        (void)((code = make_tensor(w, &t->q_gate, "q_gate", dtype, 4, (int64_t[]){1, seq, h, d})) ||
-               (code = make_tensor(w, &t->k_gate, "k_gate", dtype, 4, (int64_t[]){1, seq, kv, d})));
-    if (!code)
-        code = make_weights(w, t);
     if (!code)
         code = make_tensor(w, &t->counts, "counts", CLGAZE_I32, 3, (int64_t[]){1, h, n});
     if (!code)
         code = make_tensor(w, &t->blocks, "blocks", CLGAZE_I32, 4, (int64_t[]){1, h, n, width});
-    return code ? code : input_fill_gate(w, t);
+    return code ? code : make_inputs(w, t);
+}
+
+int make_lesson(struct work *w, clgaze_tensors *t)
+{
+    int code = make_between(w, 2, t);
+
+    if (!code && !(code = make_inputs(w, t)))
+        code = make_tensor(w, &t->dw_k, "dw_k", CLGAZE_F32, 3, t->w_k.shape);
+    if (!code && t->w_q.buffer)
+        code = make_tensor(w, &t->dw_q, "dw_q", CLGAZE_F32, 3, t->w_q.shape);
+    return code ? code : make_tensor(w, &t->loss, "loss", CLGAZE_F32, 1, (int64_t[]){1});
 }
 
 int read_lists(struct work *w)

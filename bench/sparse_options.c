@@ -9,10 +9,17 @@
 #include "options.h"
 #include "sparse.h"
 
-const char *const op_names[OPS] = {"pool", "gate", "score", "select", "attend", "pipeline", "prefill", "truth"};
+const char *const op_names[OPS] = {"pool",     "gate",    "score", "select",  "attend",
+                                   "pipeline", "prefill", "truth", "distill", "attend_bwd"};
 const char *const pattern_names[PATTERNS] = {"random", "local", "strided", "real"};
 const char *const output_names[OUTPUTS] = {"--json", "--csv", "--markdown", "--plot"};
 const char *const sweep_names[SWEEPS] = {"seq", "density", "block", "head-dim", "heads"};
+
+bool op_gated(const struct options *o)
+{
+    return o->op < OP_ATTEND || o->op == OP_PIPELINE || o->op == OP_PREFILL ||
+           (o->op == OP_ATTEND && o->pattern == REAL);
+}
 
 static int take_text(const char *text, const char **to)
 {
@@ -159,11 +166,9 @@ static const struct option {
 } table[] = {
     {"--device", take_device, "",
      "index, or part of a name, of an OpenCL device, or all (the first GPU, else the first)", true},
-    {"--op", take_op,
-     "pool, gate, score, select, attend, pipeline, prefill or truth (others are not in this version)",
-     "what is timed: attend; pipeline: pool to attend, stage by stage; prefill: the same in one call; truth; or "
-     "pool, "
-     "gate, score, select alone (attend)",
+    {"--op", take_op, "pool, gate, score, select, attend, pipeline, prefill, truth, distill or attend_bwd",
+     "what is timed: attend; pipeline: pool to attend, stage by stage; prefill: the same in one call; pool, gate, "
+     "score or select alone; of training truth, distill or attend_bwd (attend)",
      false},
     {"--seq", take_seq, "a comma list of token counts from 1 to 16777216", "comma list of tokens", false},
     {"--density", take_density, "a comma list of numbers above 0, at most 1", "comma list of shares of the blocks",
@@ -258,10 +263,11 @@ static int check_asked(const struct options *o)
         return fail(EXIT_INPUT, "--rule needs --value");
     if (o->rule && o->dense)
         return fail(EXIT_INPUT, "--density cannot be given beside --rule, whose values are --value");
-    if (o->rule && (o->op == OP_TRUTH || (o->op == OP_ATTEND && o->pattern != REAL)))
+    if (o->rule && !op_gated(o))
         return fail(EXIT_INPUT, "--rule is of select, which --op %s does not run", op_names[o->op]);
-    if (o->pattern != RANDOM && o->op != OP_ATTEND)
-        return fail(EXIT_INPUT, "--pattern is for --op attend; --op %s makes its own lists", op_names[o->op]);
+    if (o->pattern != RANDOM && o->op != OP_ATTEND && (o->op != OP_ATTEND_BWD || o->pattern == REAL))
+        return fail(EXIT_INPUT, "--pattern is for --op attend (attend_bwd: but for real), not for --op %s",
+                    op_names[o->op]);
     if (o->in && (o->n_seq || o->n_heads || o->n_head_dim || o->kv_heads || o->dtype >= 0 || o->sweep == SWEEP_SEQ ||
                   o->sweep == SWEEP_HEADS || o->sweep == SWEEP_HEAD_DIM))
         return fail(EXIT_INPUT, "--in has a shape and a type of its own: leave out --seq, --heads, --kv-heads, "

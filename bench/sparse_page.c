@@ -1,81 +1,14 @@
 /*
  * sparse_page.c: what a person reads: one screen.
  */
-#include <stdarg.h>
 #include <string.h>
 
-#include "posix.h"
+#include "fail.h"
 #include "sparse.h"
 
-enum { WIDE = 112, LEAST = 40 };
-
-/* ---- the terminal ---- */
-
-/* Columns of a terminal; a file has room for all, unless COLUMNS says less. */
-static int columns(FILE *f)
-{
-    const char *text = getenv("COLUMNS");
-    struct winsize size = {0};
-    int n = WIDE;
-
-    if (isatty(fileno(f)) && ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col)
-        n = size.ws_col;
-    else if (text && atoi(text) > 0)
-        n = atoi(text);
-    return n < LEAST ? LEAST : n;
-}
-
-static bool colour(FILE *f)
-{
-    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-    return isatty(fileno(f)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
-}
-
-void say(FILE *f, const char *format, ...)
-{
-    char text[2048];
-    int room = columns(f), at = 0;
-    va_list list;
-
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    for (const char *word = text; *word;) {
-        int n = (int)strcspn(word, " ");
-
-        if (at && at + 1 + n > room) {
-            fputc('\n', f);
-            at = 0;
-        }
-        at += fprintf(f, "%s%.*s", at ? " " : "", n, word);
-        word += n;
-        word += strspn(word, " ");
-    }
-    fputc('\n', f);
-}
+enum { WIDE = 78 };
 
 /* ---- the head ---- */
-
-bool page_battery(void)
-{
-    bool found = false;
-    glob_t paths;
-
-    if (glob("/sys/class/power_supply/*/status", 0, NULL, &paths) != 0)
-        return false;
-    for (size_t i = 0; i < paths.gl_pathc; i++) {
-        char word[32] = "";
-        FILE *f = fopen(paths.gl_pathv[i], "r");
-
-        if (f && fgets(word, sizeof word, f))
-            found |= strncmp(word, "Discharging", 11) == 0;
-        if (f)
-            fclose(f);
-    }
-    globfree(&paths);
-    return found;
-}
 
 static void say_others(FILE *f, const struct machine *m)
 {
@@ -103,37 +36,70 @@ static void say_data(FILE *f, const struct options *o, const struct row *row)
             o->pattern == RANDOM ? ", each head and row its own, the diagonal kept" : "");
 }
 
+/* Nothing to multiply: copying is its limit. */
+static bool copies(const struct row *r)
+{
+    return strcmp(r->op, "pool") == 0 || strcmp(r->op, "select") == 0;
+}
+
+/* Shapes that differ from row to row have columns of their own. */
 static bool swept(const struct options *o)
 {
     return o->n_heads > 1 || o->n_head_dim > 1;
 }
 
+static bool wide(FILE *f, const struct options *o)
+{
+    return columns(f) >= WIDE + (swept(o) ? 10 : 0) + (o->n_block > 1 ? 6 : 0);
+}
+
+static void say_shape(FILE *f, const struct options *o, const struct row *row)
+{
+    char block[24] = "";
+
+    if (o->n_block < 2)
+        snprintf(block, sizeof block, ", blocks of %d", row->block);
+    say(f, "%s, %s, %d query heads on %d key-value head%s, D %d%s, causal", row->op, row->dtype, row->heads,
+        row->kv_heads, row->kv_heads > 1 ? "s" : "", row->head_dim, block);
+}
+
+static void put_titles(FILE *f, const struct options *o, const struct row *row)
+{
+    const char *value = *row->rule && strcmp(row->rule, "ratio") != 0 ? row->rule : "density";
+
+    if (swept(o))
+        fprintf(f, "%5s %3s ", "heads", "D");
+    if (wide(f, o) && o->n_block > 1)
+        fprintf(f, "%5s ", "block");
+    if (wide(f, o))
+        fprintf(f, "%7s %7.7s %5s %9s %5s %8s %9s %8s %6s %5s\n", "tokens", value, "kept", "ms", "", "GFLOP/s",
+                "dense ms", "speed-up", "ideal", copies(row) ? "copy" : "peak");
+    else if (swept(o))
+        fprintf(f, "%5s %4s %7s %6s\n", "seq", "dens", "ms", "speed");
+    else
+        fprintf(f, "%6s %4s %8s %6s %5s %5s\n", "seq", "dens", "ms", "speed", "ideal", copies(row) ? "copy" : "peak");
+    fflush(f);
+}
+
 void page_head(FILE *f, const struct options *o, const struct result *r)
 {
     const struct row *row = &r->rows[0];
-    const char *value = *row->rule && strcmp(row->rule, "ratio") != 0 ? row->rule : "density";
 
     say(f, "bench_sparse %s on %s (%s), driver %s", r->version, r->machine.name, r->machine.platform,
         r->machine.driver);
     say_others(f, &r->machine);
+    if (locked_out())
+        say(f,
+            "There is a graphics card that this user may not open: add the user to the group render, log in again, "
+            "and install its OpenCL package.");
     if (r->battery)
         say(f, "On battery: this computer may be slower than on mains.");
-    say(f, "%s, %s, %d query heads on %d key-value head%s, D %d, causal", row->op, row->dtype, row->heads,
-        row->kv_heads, row->kv_heads > 1 ? "s" : "", row->head_dim);
+    say_shape(f, o, row);
     say_data(f, o, row);
     if (r->peak > 0)
         say(f, "peak, measured just now: %.0f GFLOP/s of f32 multiply-add, %.1f GB/s of copying", r->peak, r->copy);
     fputc('\n', f);
-    if (swept(o))
-        fprintf(f, "%5s %3s ", "heads", "D");
-    if (columns(f) >= WIDE)
-        fprintf(f, "%8s %5s %9s %6s %10s %9s %10s %8s %8s %7s  kernel\n", "seq", "block", value, "kept", "ms",
-                "GFLOP/s", "dense ms", "speed-up", "of ideal", "of peak");
-    else if (swept(o))
-        fprintf(f, "%5s %4s %7s %6s\n", "seq", "dens", "ms", "speed");
-    else
-        fprintf(f, "%6s %4s %8s %6s %5s %5s\n", "seq", "dens", "ms", "speed", "ideal", "peak");
-    fflush(f);
+    put_titles(f, o, row);
 }
 
 /* ---- rows ---- */
@@ -146,39 +112,64 @@ static void put_share(FILE *f, int width, double share)
         fprintf(f, " %*s", width + 1, "-");
 }
 
-static void put_wide(FILE *f, const struct row *r, bool paint)
+/* Half of the middle half, as a share of the median; nothing of few rounds. */
+static void put_spread(FILE *f, const struct row *r)
 {
-    fprintf(f, "%8d %5d %9g %6.3f %10.3f ", r->seq, r->block, r->value, r->kept, r->ms.median);
-    if (r->gflops > 0)
-        fprintf(f, "%9.1f", r->gflops);
+    double share = r->ms.median > 0 ? 50 * (r->ms.q3 - r->ms.q1) / r->ms.median : 0;
+
+    if (r->rounds < 3)
+        fprintf(f, " %5s", "");
     else
-        fprintf(f, "%9s", "-");
-    fprintf(f, " %10.3f %s%7.2fx%s", r->dense.median, paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
-    put_share(f, 7, r->ideal);
-    put_share(f, 6, r->of_peak);
-    fprintf(f, "  %s\n", r->kernel);
+        fprintf(f, " +-%2.0f%%", share < 99 ? share : 99);
+}
+
+static void put_ms(FILE *f, int width, double ms)
+{
+    fprintf(f, " %*.*f", width, ms < 1e4 ? 3 : 0, ms);
+}
+
+static void put_wide(FILE *f, const struct options *o, const struct row *r, bool paint)
+{
+    if (o->n_block > 1)
+        fprintf(f, "%5d ", r->block);
+    fprintf(f, "%7d %7g %5.3f", r->seq, r->value, r->kept);
+    put_ms(f, 9, r->ms.median);
+    put_spread(f, r);
+    if (r->gflops > 0)
+        fprintf(f, " %8.1f", r->gflops);
+    else
+        fprintf(f, " %8s", "-");
+    put_ms(f, 9, r->dense.median);
+    fprintf(f, " %s%7.2fx%s", paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
+    put_share(f, 5, r->ideal);
+    put_share(f, 4, copies(r) ? r->of_copy : r->of_peak);
+    fputc('\n', f);
+}
+
+static void put_narrow(FILE *f, const struct options *o, const struct row *r, bool paint)
+{
+    fprintf(f, "%*d %4.2g %*.2f %s%5.1fx%s", swept(o) ? 5 : 6, r->seq, r->value, swept(o) ? 7 : 8, r->ms.median,
+            paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
+    if (!swept(o)) {
+        put_share(f, 4, r->ideal);
+        put_share(f, 4, copies(r) ? r->of_copy : r->of_peak);
+    }
+    fputc('\n', f);
 }
 
 void page_row(FILE *f, const struct options *o, const struct row *r)
 {
-    bool wide = columns(f) >= WIDE, paint = colour(f) && r->state == ROW_DONE && r->speedup > 1;
+    bool paint = colour(f) && r->state == ROW_DONE && r->speedup > 1;
 
     if (swept(o))
         fprintf(f, "%5d %3d ", r->heads, r->head_dim);
-    if (r->state != ROW_DONE) {
-        say(f, "%*d %*g %s: %s", wide ? 8 : 6, r->seq, wide ? 9 : 4, r->value,
+    if (r->state != ROW_DONE)
+        say(f, "%*d %*g %s: %s", wide(f, o) ? 7 : 6, r->seq, wide(f, o) ? 7 : 4, r->value,
             r->state == ROW_FAILED ? "FAILED" : "left out", r->note);
-    } else if (wide) {
-        put_wide(f, r, paint);
-    } else {
-        fprintf(f, "%*d %4g %*.2f %s%5.1fx%s", swept(o) ? 5 : 6, r->seq, r->value, swept(o) ? 7 : 8, r->ms.median,
-                paint ? "\033[32m" : "", r->speedup, paint ? "\033[0m" : "");
-        if (!swept(o)) {
-            put_share(f, 4, r->ideal);
-            put_share(f, 4, r->of_peak);
-        }
-        fputc('\n', f);
-    }
+    else if (wide(f, o))
+        put_wide(f, o, r, paint);
+    else
+        put_narrow(f, o, r, paint);
     fflush(f);
 }
 
@@ -255,10 +246,39 @@ static void say_pays(FILE *f, const struct result *r)
     }
 }
 
+/* Which kernels computed the rows, each time another begins. */
+static void say_kernels(FILE *f, const struct result *r)
+{
+    const char *last = "";
+
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
+        if (x->state != ROW_DONE || strcmp(x->kernel, last) == 0)
+            continue;
+        if (!*last)
+            say(f, "By %s; dense by %s.", x->kernel,
+                strcmp(x->kernel, x->dense_kernel) == 0 ? "the same" : x->dense_kernel);
+        else
+            say(f, "From the row of %d tokens, %g: by %s.", x->seq, x->value, x->kernel);
+        last = x->kernel;
+    }
+}
+
+/* Few rounds, or rounds that differ by more than two runs of anything do. */
+static bool rough(const struct row *r)
+{
+    const struct stats *s[] = {&r->ms, &r->dense};
+
+    for (int i = 0; i < 2; i++)
+        if ((s[i]->q3 - s[i]->q1) / 2 > .1 * s[i]->median)
+            return true;
+    return r->rounds < 3;
+}
+
 /* What makes the figures less certain. */
 static void say_doubts(FILE *f, const struct result *r)
 {
     const struct row *first = NULL, *last = NULL;
+    int done = 0, roughly = 0;
     double worst = 1;
 
     for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
@@ -266,6 +286,8 @@ static void say_doubts(FILE *f, const struct result *r)
             continue;
         first = first ? first : x;
         last = x;
+        done++;
+        roughly += rough(x);
         worst = x->clock > worst ? x->clock : worst;
     }
     if (first && last->peak > 0 && last->peak < .9 * first->peak)
@@ -278,6 +300,11 @@ static void say_doubts(FILE *f, const struct result *r)
             "The device's speed moved by %.0f%% during the run (its clock, or other programs): run it again "
             "before trusting small differences.",
             100 * (1 - r->peak_least / r->peak));
+    if (roughly)
+        say(f,
+            "%d of %d rows are rough (less than three rounds, or a spread beyond 10%%): close other programs, run "
+            "longer (--min-time), and believe no small difference.",
+            roughly, done);
     if (worst > 1.05)
         say(f, "The device's clock and the host's disagree by %.0f%%: do not trust these times.", 100 * (worst - 1));
 }
@@ -291,17 +318,24 @@ void page_foot(FILE *f, const struct result *r)
     fputc('\n', f);
     if (strcmp(row->op, "attend") == 0 || strcmp(row->op, "pipeline") == 0 || strcmp(row->op, "prefill") == 0)
         say_pays(f, r);
+    say_kernels(f, r);
     if (r->tuned)
-        say(f, "The kernels are tuned for this device.");
+        say(f, "They are tuned for this device.");
     else if (*r->tune)
         say(f, "Not tuned for this device; to look for quicker settings: %s", r->tune);
     say_doubts(f, r);
-    say(f, "Times are medians on the device, dense attention and %s in turn; speed-up is the one over the other.",
+    fputc('\n', f);
+    say(f,
+        "ms: median on the device, and half the width of the middle half of the rounds. %s and dense in turn; "
+        "speed-up: the one over the other.",
         row->op);
     say(f,
-        "of ideal: 100%% would be 1/kept times as quick as dense, kept being the share of the visible blocks in the "
-        "lists. GFLOP/s counts kept blocks whole; of peak counts only keys that a causal query sees, of the f32 "
-        "multiply-add rate measured beside the row (-: matrix units, or not counted).");
+        "ideal: the share of 1/kept that the speed-up is; kept: of the visible blocks, in the lists. GFLOP/s counts "
+        "kept blocks whole. %s",
+        copies(row) ? "copy: bytes that must move, of the rate of copying."
+                    : "peak: what a causal query sees, of the multiply-add rate measured beside the row (-: matrix "
+                      "units, whose "
+                      "peak is not measured).");
     if (r->n < r->most)
         say(f, "%s: %d of %d rows.", r->stopped ? "Interrupted" : "Time was up", r->n, r->most);
 }

@@ -10,14 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "axis.h"
 #include "sparse.h"
 
-enum { WIDTH = 900, HEIGHT = 470, TOP = 74, BOTTOM = 330, MAX_SERIES = 9, MAX_POINTS = 64, LINE = 13 };
+enum { WIDTH = 900, HEIGHT = 390, BAR = 80, TOP = 74, BOTTOM = 330, MAX_SERIES = 9, MAX_POINTS = 64, LINE = 13 };
 
 static const char style[] =
     "<style>\n"
     "svg{background:#fff;font:12px system-ui,sans-serif}\n"
-    "text{fill:#222}.faint{fill:#555}.grid{stroke:#ddd}.axis{stroke:#555}.ideal{stroke:#222}\n"
+    "text{fill:#222;stroke:#fff;stroke-width:3px;paint-order:stroke}\n"
+    ".faint{fill:#555}.grid{stroke:#ddd}.axis{stroke:#555}.ideal{stroke:#222}\n"
     "path,line,.o{fill:none}path{stroke-width:2}.grid,.axis{stroke-width:1}\n"
     ".c0{color:#0064a8}.c1{color:#b84a00}.c2{color:#00755a}.c3{color:#9c3f7d}\n"
     ".c4{color:#6b5900}.c5{color:#3d4fb5}.c6{color:#8a1c1c}.c7{color:#444}.c8{color:#4b7a00}\n"
@@ -25,7 +27,8 @@ static const char style[] =
     ".mark{stroke-width:1.5;fill:currentColor}.mark.o{fill:#fff}.leader{stroke-width:.7}.bar{stroke:#fff}\n"
     ".c0.bar,.c1.bar,.c2.bar,.c3.bar,.c4.bar{fill:currentColor;stroke:#fff}\n"
     "@media (prefers-color-scheme:dark){\n"
-    "svg{background:#161616}text{fill:#eee}.faint{fill:#aaa}.grid{stroke:#333}.axis{stroke:#aaa}.ideal{stroke:#eee}\n"
+    "svg{background:#161616}text{fill:#eee;stroke:#161616}.faint{fill:#aaa}.grid{stroke:#333}.axis{stroke:#aaa}."
+    "ideal{stroke:#eee}\n"
     ".c0{color:#62b5f2}.c1{color:#ff9a4d}.c2{color:#3fd0a6}.c3{color:#f09bd0}\n"
     ".c4{color:#e0c54a}.c5{color:#a5b1ff}.c6{color:#ff8a80}.c7{color:#ccc}.c8{color:#a6d854}\n"
     ".mark.o{fill:#161616}.c0.bar,.c1.bar,.c2.bar,.c3.bar,.c4.bar{stroke:#161616}}\n"
@@ -41,52 +44,6 @@ static void put_text(FILE *f, const char *text)
             fprintf(f, "&#%d;", *text);
         else if ((unsigned char)*text >= ' ')
             fputc(*text, f);
-}
-
-/* ---- axes ---- */
-
-/* A logarithmic axis: values low .. high at pixels from .. to. */
-struct axis {
-    double low, high, from, to;
-};
-
-static double pixel(const struct axis *a, double value)
-{
-    return a->from + log(value / a->low) / log(a->high / a->low) * (a->to - a->from);
-}
-
-static void widen(struct axis *a, double value)
-{
-    a->low = a->low > 0 ? fmin(a->low, value) : value;
-    a->high = fmax(a->high, value);
-}
-
-/* Marks of an axis: powers of two, or of ten, or 1, 2, 5, 10, ... */
-static double tick_at(const struct axis *a, bool doubling, int i)
-{
-    static const double leads[] = {1, 2, 5};
-    double first = pow(10, floor(log10(a->low)));
-    int decade = i / 3;
-
-    if (doubling)
-        return exp2(floor(log2(a->low)) + i);
-    return a->high / a->low > 300 ? first * pow(10, i) : first * pow(10, decade) * leads[i % 3];
-}
-
-static void put_axis(FILE *f, const struct axis *x, const struct axis *y, bool across, bool doubling)
-{
-    const struct axis *a = across ? x : y;
-
-    for (int i = 0; tick_at(a, doubling, i) <= a->high; i++) {
-        double tick = tick_at(a, doubling, i), at = pixel(a, tick);
-
-        if (tick < a->low)
-            continue;
-        fprintf(f, "<path class=\"grid\" d=\"M%.1f %.1f%c%.1f\"/>", across ? at : x->from, across ? y->from : at,
-                across ? 'V' : 'H', across ? y->to : x->to);
-        fprintf(f, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%g</text>\n",
-                across ? at : x->from - 6, across ? y->from + 16 : at + 4, across ? "middle" : "end", tick);
-    }
 }
 
 /* ---- series ---- */
@@ -177,8 +134,8 @@ static void add_point(struct panel *p, const struct result *r, const struct row 
         return;
     name_series(p, s, r, dense);
     s->points[s->n++] = (struct point){x, y, row};
-    widen(&p->x, x);
-    widen(&p->y, y);
+    axis_widen(&p->x, x);
+    axis_widen(&p->y, y);
 }
 
 static void collect(struct panel *p, const struct result *r)
@@ -212,12 +169,13 @@ static void put_series(FILE *f, const struct panel *p, int i)
 
     fprintf(f, "<path class=\"c%d\" stroke-dasharray=\"%s\" d=\"", i, dashes[i]);
     for (int e = 0; e < s->n; e++)
-        fprintf(f, "%c%.1f %.1f", e ? 'L' : 'M', pixel(&p->x, s->points[e].x), pixel(&p->y, s->points[e].y));
+        fprintf(f, "%c%.1f %.1f", e ? 'L' : 'M', axis_pixel(&p->x, s->points[e].x),
+                axis_pixel(&p->y, s->points[e].y));
     fprintf(f, "\"/>\n");
     for (int e = 0; e < s->n; e++) {
         const struct point *at = &s->points[e];
 
-        put_mark(f, i, pixel(&p->x, at->x), pixel(&p->y, at->y));
+        put_mark(f, i, axis_pixel(&p->x, at->x), axis_pixel(&p->y, at->y));
         if (dense)
             fprintf(f, "<title>dense seq %d dense_ms %.15g</title></path>\n", at->row->seq, at->y);
         else
@@ -248,7 +206,8 @@ static void put_labels(FILE *f, const struct panel *p)
         const struct series *s = &p->series[i];
         const struct point *end = p->lengths ? &s->points[s->n - 1] : &s->points[0];
 
-        labels[i] = (struct label){i, pixel(&p->x, end->x), pixel(&p->y, end->y), pixel(&p->y, end->y)};
+        labels[i] =
+            (struct label){i, axis_pixel(&p->x, end->x), axis_pixel(&p->y, end->y), axis_pixel(&p->y, end->y)};
     }
     qsort(labels, (size_t)p->n, sizeof *labels, by_height);
     for (int i = 1; i < p->n; i++)
@@ -268,18 +227,19 @@ static void put_labels(FILE *f, const struct panel *p)
     }
 }
 
-/* Speed-up 1 / density, as far as the panel shows it. */
+/* Where sparse begins to pay, and speed-up 1 / density, as far as the panel shows it. */
 static void put_ideal(FILE *f, const struct panel *p)
 {
     double sparse = fmax(p->x.low, 1 / p->y.high), full = fmin(p->x.high, 1 / p->y.low);
 
+    fprintf(f, "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>\n", p->x.from, axis_pixel(&p->y, 1), p->x.to);
     if (sparse >= full)
         return;
     fprintf(f,
             "<path class=\"ideal\" stroke-dasharray=\"1 3\" d=\"M%.1f %.1fL%.1f %.1f\"/>"
             "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">ideal: 1/density</text>\n",
-            pixel(&p->x, sparse), pixel(&p->y, 1 / sparse), pixel(&p->x, full), pixel(&p->y, 1 / full),
-            pixel(&p->x, sparse) - 8, pixel(&p->y, 1 / sparse) + 2);
+            axis_pixel(&p->x, sparse), axis_pixel(&p->y, 1 / sparse), axis_pixel(&p->x, full),
+            axis_pixel(&p->y, 1 / full), axis_pixel(&p->x, sparse) - 8, axis_pixel(&p->y, 1 / sparse) + 2);
 }
 
 static void put_panel(FILE *f, struct panel *p, const struct result *r)
@@ -292,9 +252,9 @@ static void put_panel(FILE *f, struct panel *p, const struct result *r)
     if (!p->lengths) {
         p->x.from = right; /* sparser to the right */
         p->x.to = left;
-        widen(&p->y, 1);
-        widen(&p->x, 1);
-        widen(&p->y, 1 / p->x.low); /* room for the ideal */
+        axis_widen(&p->y, 1);
+        axis_widen(&p->x, 1);
+        axis_widen(&p->y, 1 / p->x.low); /* room for the ideal */
     }
     p->x.low /= 1.05;
     p->x.high *= 1.05;
@@ -303,8 +263,8 @@ static void put_panel(FILE *f, struct panel *p, const struct result *r)
     fprintf(f, "<text x=\"%.1f\" y=\"%d\" font-weight=\"bold\">%s</text>\n", left, TOP - 14, p->title);
     struct axis sides = {p->x.low, p->x.high, left, right};
 
-    put_axis(f, &sides, &p->y, false, false);
-    put_axis(f, &p->x, &p->y, true, p->lengths);
+    axis_put(f, &sides, &p->y, false, false);
+    axis_put(f, &p->x, &p->y, true, p->lengths);
     fprintf(f, "<path class=\"axis\" d=\"M%.1f %dV%dH%.1f\"/>\n", left, TOP, BOTTOM, right);
     fprintf(f, "<text class=\"faint\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", (left + right) / 2,
             BOTTOM + 34, p->x_title);
@@ -341,8 +301,9 @@ static void put_bar(FILE *f, const struct row *r)
     for (int i = 0; i < STAGES; i++)
         fprintf(f,
                 "<rect class=\"bar c%d\" x=\"%d\" y=\"%d\" width=\"10\" height=\"10\"/>"
-                "<text x=\"%d\" y=\"%d\">%s %.3g ms</text>\n",
-                i, 60 + 156 * i, BOTTOM + 104, 75 + 156 * i, BOTTOM + 113, stage_names[i], r->stage[i]);
+                "<text x=\"%d\" y=\"%d\">%s %.3g ms, %.0f%%</text>\n",
+                i, 60 + 156 * i, BOTTOM + 104, 75 + 156 * i, BOTTOM + 113, stage_names[i], r->stage[i],
+                100 * r->stage[i] / sum);
 }
 
 static void put_device(FILE *f, const struct result *r)
@@ -380,16 +341,27 @@ static void put_device(FILE *f, const struct result *r)
     free(panels);
 }
 
+static int height_of(const struct result *r)
+{
+    return r->prefill.seq && r->prefill.state == ROW_DONE ? HEIGHT + BAR : HEIGHT;
+}
+
 int write_plot(FILE *f, const struct result *results, int n)
 {
+    int height = 0;
+
+    for (int i = 0; i < n; i++)
+        height += height_of(&results[i]);
     fprintf(f,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\">\n"
             "<title>bench_sparse</title>\n%s",
-            WIDTH, HEIGHT * n, WIDTH, style);
+            WIDTH, height, WIDTH, style);
+    height = 0;
     for (int i = 0; i < n; i++) {
-        fprintf(f, "<g transform=\"translate(0 %d)\">\n", HEIGHT * i);
+        fprintf(f, "<g transform=\"translate(0 %d)\">\n", height);
         put_device(f, &results[i]);
         fprintf(f, "</g>\n");
+        height += height_of(&results[i]);
     }
     fprintf(f, "</svg>\n");
     return 0;

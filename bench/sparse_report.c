@@ -55,10 +55,13 @@ static const struct field {
     {"ideal_share", AT(ideal), DOUBLE, POSITIVE},
     {"peak_gflops", AT(peak), DOUBLE, POSITIVE},
     {"peak_share", AT(of_peak), DOUBLE, POSITIVE},
+    {"gbytes", AT(gbytes), DOUBLE, POSITIVE},
+    {"copy_share", AT(of_copy), DOUBLE, POSITIVE},
     {"clock_share", AT(clock), DOUBLE, POSITIVE},
     {"error", AT(error), DOUBLE, DONE},
     {"rounds", AT(rounds), INT, DONE},
     {"forced", AT(forced), TEXT, ALWAYS},
+    {"registers", AT(registers), TEXT, ALWAYS},
     {"note", AT(note), TEXT, ALWAYS},
 #undef AT
 };
@@ -281,9 +284,10 @@ static void put_cell(FILE *f, const char *text)
 
 int write_markdown(FILE *f, const struct result *results, int n)
 {
-    static const char *const shown[] = {
-        "op", "seq",   "heads", "kv_heads", "head_dim", "block",   "dtype",       "rule",       "value",  "kept",
-        "ms", "ms_q1", "ms_q3", "gflops",   "dense_ms", "speedup", "ideal_share", "peak_share", "kernel", "note"};
+    static const char *const shown[] = {"op",         "seq",        "heads",  "kv_heads", "head_dim", "block",
+                                        "dtype",      "rule",       "value",  "kept",     "ms",       "ms_q1",
+                                        "ms_q3",      "gflops",     "gbytes", "dense_ms", "speedup",  "ideal_share",
+                                        "peak_share", "copy_share", "kernel", "note"};
     enum { SHOWN = sizeof shown / sizeof *shown };
 
     for (const struct result *r = results; r < results + n; r++) {

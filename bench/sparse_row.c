@@ -50,6 +50,9 @@ clgaze_problem row_problem(const struct options *o, const struct row *row)
         p.rope_pairs = row->head_dim / 2;
     p.value = row->value;
     p.kernel = o->kernel;
+    p.lse = o->op == OP_ATTEND_BWD;
+    if (o->op == OP_DISTILL) /* weights that learn are f32 */
+        p.weight_dtype = CLGAZE_F32;
     return p;
 }
 
@@ -68,36 +71,43 @@ static int check_forced(const struct work *w)
     return forced ? fail(EXIT_INPUT, "--kernel %.40s serves none of the operations that run here", forced) : 0;
 }
 
-static int add_plan(struct work *w, clgaze_op op, clgaze_lists lists)
-{
-    clgaze_problem p = w->problem;
-    int code;
+/* What an operation runs: its dense yardstick, which is the last of the first `dense` steps, what makes its
+ * inputs, and itself. */
+static const struct recipe {
+    int dense, n;
+    clgaze_op ops[MAX_WORK];
+} listed = {1, 2, {CLGAZE_ATTEND, CLGAZE_ATTEND}},
+  gated = {1, 6, {CLGAZE_ATTEND, CLGAZE_POOL, CLGAZE_GATE, CLGAZE_SCORE, CLGAZE_SELECT, CLGAZE_ATTEND}},
+  prefill = {1, 2, {CLGAZE_ATTEND, CLGAZE_PREFILL}}, truth = {1, 2, {CLGAZE_ATTEND, CLGAZE_TRUTH}},
+  distill = {1, 4, {CLGAZE_ATTEND, CLGAZE_POOL, CLGAZE_TRUTH, CLGAZE_DISTILL}},
+  attend_bwd = {2, 4, {CLGAZE_ATTEND, CLGAZE_ATTEND_BWD, CLGAZE_ATTEND, CLGAZE_ATTEND_BWD}};
 
-    p.lists = lists;
-    if ((code = bench_gaze(w->b, clgaze_plan_create(w->b->ctx, op, &p, &w->plans[w->n]))))
-        return code;
-    w->steps[w->n] = (struct step){.op = op, .plan = w->plans[w->n]};
-    w->n++;
-    return 0;
+static const struct recipe *recipe_of(const struct options *o)
+{
+    static const struct recipe *const others[OPS] = {
+        [OP_ATTEND] = &listed, [OP_TRUTH] = &truth, [OP_DISTILL] = &distill, [OP_ATTEND_BWD] = &attend_bwd};
+
+    return o->op == OP_PREFILL ? &prefill : op_gated(o) ? &gated : others[o->op];
 }
 
-/* Which steps the row runs, and which of them it times beside dense attention. */
+/* Which steps the row runs, and which of them it times beside the dense one. */
 static int make_plans(struct work *w)
 {
-    static const clgaze_op stages[STAGES] = {CLGAZE_POOL, CLGAZE_GATE, CLGAZE_SCORE, CLGAZE_SELECT, CLGAZE_ATTEND};
+    const struct recipe *r = recipe_of(w->o);
     enum op op = w->o->op;
-    clgaze_op alone = op == OP_TRUTH ? CLGAZE_TRUTH : op == OP_PREFILL ? CLGAZE_PREFILL : CLGAZE_ATTEND;
-    int code = add_plan(w, CLGAZE_ATTEND, CLGAZE_LISTS_DENSE);
+    int code = 0;
 
-    w->gated = op != OP_TRUTH && (op != OP_ATTEND || w->o->pattern == REAL);
-    if (!w->gated || op == OP_PREFILL)
-        code = code ? code : add_plan(w, alone, CLGAZE_LISTS_BLOCKS);
-    for (int i = 0; i < STAGES && w->gated && op != OP_PREFILL && !code; i++)
-        code = add_plan(w, stages[i], CLGAZE_LISTS_BLOCKS);
-    w->last = w->n - 1;
+    w->gated = op_gated(w->o);
+    w->dense = r->dense - 1;
+    for (; w->n < r->n && !code; w->n += !code) {
+        clgaze_problem p = w->problem;
+
+        p.lists = w->n < r->dense ? CLGAZE_LISTS_DENSE : CLGAZE_LISTS_BLOCKS;
+        code = bench_gaze(w->b, clgaze_plan_create(w->b->ctx, r->ops[w->n], &p, &w->plans[w->n]));
+        w->steps[w->n] = (struct step){.op = r->ops[w->n], .plan = w->plans[w->n]};
+    }
+    w->last = op < OP_ATTEND ? 1 + (int)op : r->n - 1;
     w->first = op == OP_PIPELINE ? 1 : w->last;
-    if (op < OP_ATTEND)
-        w->first = w->last = 1 + (int)op;
     return code ? code : check_forced(w);
 }
 
@@ -106,7 +116,8 @@ static void name_plans(const struct work *w)
     struct row *row = w->row;
     clgaze_op op = w->o->op == OP_PREFILL ? CLGAZE_ATTEND : w->steps[w->last].op;
 
-    snprintf(row->dense_kernel, sizeof row->dense_kernel, "%s", clgaze_plan_kernel(w->plans[0], CLGAZE_ATTEND));
+    snprintf(row->dense_kernel, sizeof row->dense_kernel, "%s",
+             clgaze_plan_kernel(w->plans[w->dense], w->steps[w->dense].op));
     snprintf(row->kernel, sizeof row->kernel, "%s", clgaze_plan_kernel(w->plans[w->last], op));
     snprintf(row->reason, sizeof row->reason, "%s", clgaze_plan_reason(w->plans[w->last], op));
 }
@@ -143,107 +154,99 @@ static int make_workspace(struct work *w)
     return 0;
 }
 
+/* What attend_bwd reads and writes; the dense steps and the others have an out and an lse each. */
+static int make_gradients(struct work *w, const clgaze_tensors *dense, clgaze_tensors *t)
+{
+    const int64_t *q = t->q.shape, *k = t->k.shape, lse[] = {1, q[2], q[1]};
+    clgaze_tensors *own[2] = {&w->steps[0].tensors, t};
+    int code = 0;
+
+    for (int i = 0; i < 2 && !code; i++)
+        code = make_tensor(w, &own[i]->lse, "lse", CLGAZE_F32, 3, lse);
+    (void)(code || (code = make_tensor(w, &t->out, "out", t->q.dtype, 4, q)) ||
+           (code = make_tensor(w, &t->dout, "dout", t->q.dtype, 4, q)) ||
+           (code = make_tensor(w, &t->dq, "dq", t->q.dtype, 4, q)) ||
+           (code = make_tensor(w, &t->dk, "dk", t->q.dtype, 4, k)) ||
+           (code = make_tensor(w, &t->dv, "dv", t->q.dtype, 4, k)) ||
+           (code = bench_fill(w->b, t->dout.buffer, (size_t)(q[1] * q[2] * q[3]), t->q.dtype, SEED_DOUT, 1)));
+    w->steps[1].tensors = *t;
+    w->steps[1].tensors.out = dense->out;
+    w->steps[1].tensors.lse = w->steps[0].tensors.lse;
+    return code;
+}
+
+clgaze_tensors data_tensors(const struct options *o, const struct data *d)
+{
+    clgaze_dtype dtype = (clgaze_dtype)o->dtype;
+
+    return (clgaze_tensors){.q = clgaze_tensor_bshd(d->q, 0, dtype, 1, d->seq, d->heads, d->head_dim),
+                            .k = clgaze_tensor_bshd(d->k, 0, dtype, 1, d->seq, d->kv_heads, d->head_dim),
+                            .v = clgaze_tensor_bshd(d->v, 0, dtype, 1, d->seq, d->kv_heads, d->head_dim),
+                            .out = clgaze_tensor_bshd(d->out, 0, dtype, 1, d->seq, d->heads, d->head_dim)};
+}
+
 static int make_tensors(struct work *w)
 {
-    const struct row *row = w->row;
-    clgaze_dtype dtype = (clgaze_dtype)w->o->dtype;
-    clgaze_tensors t = {0};
+    const clgaze_tensors dense = data_tensors(w->o, w->data);
+    clgaze_tensors t = dense;
+    enum op op = w->o->op;
     int code;
 
-    t.q = clgaze_tensor_bshd(w->data->q, 0, dtype, 1, row->seq, row->heads, row->head_dim);
-    t.k = clgaze_tensor_bshd(w->data->k, 0, dtype, 1, row->seq, row->kv_heads, row->head_dim);
-    t.v = clgaze_tensor_bshd(w->data->v, 0, dtype, 1, row->seq, row->kv_heads, row->head_dim);
-    t.out = clgaze_tensor_bshd(w->data->out, 0, dtype, 1, row->seq, row->heads, row->head_dim);
     if ((code = make_workspace(w)))
         return code;
-    w->steps[0].tensors = t;
-    if (w->o->op == OP_TRUTH)
-        code = make_tensor(w, &t.truth, "truth", CLGAZE_F32, 4, (int64_t[]){1, row->heads, w->rows, w->rows});
-    else
-        code = w->gated ? make_gate(w, &t) : make_lists(w, &t);
-    for (int i = 1; i < w->n; i++)
+    for (int i = 0; i <= w->dense; i++)
+        w->steps[i].tensors = dense;
+    if (op == OP_TRUTH || op == OP_DISTILL)
+        code = make_tensor(w, &t.truth, "truth", CLGAZE_F32, 4, (int64_t[]){1, w->row->heads, w->rows, w->rows});
+    if (op == OP_DISTILL)
+        code = code ? code : make_lesson(w, &t);
+    else if (op == OP_ATTEND_BWD)
+        code = make_gradients(w, &dense, &t);
+    if (!code && w->gated)
+        code = make_gate(w, &t);
+    else if (!code && op != OP_TRUTH && op != OP_DISTILL)
+        code = make_lists(w, &t);
+    for (int i = w->dense + 1; i < w->n; i++)
         w->steps[i].tensors = t;
     return code;
 }
 
 /* ---- is it right? ---- */
 
-/* Is `error` small enough?  If not, the row says so. */
-static void judge(const struct work *w, const char *which, double error)
+/* Run steps first .. last and check the results of those that ended something; a wrong one makes the row FAILED. */
+static int run_checked(struct work *w, int first, int last)
 {
-    struct row *row = w->row;
-    double allowed = check_tolerance((clgaze_dtype)w->o->dtype);
+    const struct lists *lists = first > w->dense ? &w->lists : NULL;
+    int code = 0;
 
-    row->error = error > row->error || isnan(error) ? significant(error, 3) : row->error;
-    if (error <= allowed)
-        return;
-    row->state = ROW_FAILED;
-    snprintf(row->note, sizeof row->note, "%s is off by %.3g, more than %.3g", which, error, allowed);
-}
+    for (int i = first; i <= last && !code; i++)
+        code = bench_run(w->b, &w->steps[i]);
+    if (!code && lists && w->gated)
+        code = read_lists(w);
+    for (int i = first; i <= last && !code && w->row->state == ROW_DONE; i++) {
+        struct verdict v = {.allowed = check_tolerance((clgaze_dtype)w->o->dtype)};
 
-static int run_checked(struct work *w)
-{
-    bool truth = w->o->op == OP_TRUTH;
-    double error;
-    int code;
-
-    if ((code = bench_run(w->b, &w->steps[0])) ||
-        (code = check_rows(w->b, w->o, w->data, w->row->block, NULL, &error)))
-        return code;
-    judge(w, "dense attention", error);
-    for (int i = 1; i < w->n; i++)
-        if ((code = bench_run(w->b, &w->steps[i])))
-            return code;
-    if (w->gated && (code = read_lists(w)))
-        return code;
-    code = truth ? check_truth(w, &w->steps[1].tensors.truth, &error)
-                 : check_rows(w->b, w->o, w->data, w->row->block, &w->lists, &error);
-    if (code)
-        return code;
-    judge(w, truth ? "truth" : "block-sparse attention", error);
-    w->row->kept = truth ? 1 : significant(lists_kept(&w->lists) / lists_visible(&w->lists), 6);
-    return 0;
-}
-
-/* ---- flops ---- */
-
-/* Pairs of a query and a key that it sees, in the lists. */
-static double seen_pairs(const struct lists *l, int block, int seq)
-{
-    double sum = 0;
-
-    for (int at = 0; at < l->heads * l->rows; at++) {
-        int i = at % l->rows, n = l->counts[at], tokens = seq - i * block < block ? seq - i * block : block;
-        const int32_t *list = l->blocks + (size_t)at * (size_t)l->width;
-        bool diagonal = n > 0 && list[n - 1] == i;
-
-        sum += (double)(n - diagonal) * tokens * block + (diagonal ? tokens * (tokens + 1.0) / 2 : 0);
+        if ((code = check_step(w, &w->steps[i], lists, &v)))
+            break;
+        w->row->error = v.error > w->row->error || isnan(v.error) ? significant(v.error, 3) : w->row->error;
+        if (v.error <= v.allowed)
+            continue;
+        w->row->state = ROW_FAILED;
+        snprintf(w->row->note, sizeof w->row->note, "%s%s is off by %.3g, more than %.3g", lists ? "" : "dense ",
+                 v.what, v.error, v.allowed);
     }
-    return sum;
+    return code;
 }
 
-/* What the operation must compute; `whole`: kept blocks counted whole, as the
- * field counts them, else only pairs that causal attention sees. */
-static double flops_of(const struct work *w, bool whole)
+static int check(struct work *w)
 {
-    const struct row *row = w->row;
-    double d = row->head_dim, pair = 4 * d, block = (double)row->block * row->block;
-    double visible = row->heads * w->rows * (w->rows + 1.0) / 2, seq = row->seq;
+    int code = run_checked(w, 0, w->dense);
 
-    switch (w->o->op) {
-    case OP_POOL:
-    case OP_SELECT:
-        return 0;
-    case OP_GATE:
-        return 2 * d * d * w->rows * (3 * (w->problem.gate_double ? row->kv_heads : row->heads)) +
-               (w->problem.gate_double ? 2 * d * d * w->rows * row->heads : 0);
-    case OP_SCORE:
-        return 2 * d * visible;
-    case OP_TRUTH:
-        return pair * (whole ? visible * block : row->heads * seq * (seq + 1) / 2);
-    default:
-        return pair * (whole ? lists_kept(&w->lists) * block : seen_pairs(&w->lists, row->block, row->seq));
-    }
+    if (!code && w->row->state == ROW_DONE)
+        code = run_checked(w, w->dense + 1, w->n - 1);
+    if (!code && w->row->state == ROW_DONE)
+        w->row->kept = w->lists.counts ? significant(lists_kept(&w->lists) / lists_visible(&w->lists), 6) : 1;
+    return code;
 }
 
 /* ---- times ---- */
@@ -254,31 +257,35 @@ static struct stats rounded(struct stats s)
                           significant(s.q1, 6), significant(s.q3, 6)};
 }
 
-static void take_times(const struct work *w, const struct samples *s)
+static void take_times(const struct work *w, const struct samples *s, const struct peak *peak)
 {
     struct row *row = w->row;
-    double visible = row->heads * w->rows * (w->rows + 1.0) / 2;
-    double dense = 4.0 * row->block * row->block * row->head_dim * visible;
+    double dense = 4.0 * row->block * row->block * row->head_dim * row->heads * w->rows * (w->rows + 1.0) / 2;
+    double per_ms;
 
     row->rounds = s->rounds;
     row->clock = s->host > 0 ? significant(s->device / s->host, 3) : 0;
     row->dense = rounded(samples_stats(s, 0, 0));
     row->ms = rounded(samples_stats(s, 1, s->steps - 1));
+    per_ms = 1e-6 / row->ms.median;
     for (int i = 1; i < s->steps && (w->gated || w->o->op == OP_ATTEND) && w->o->op != OP_PREFILL; i++)
         row->stage[w->gated ? w->first + i - 2 : STAGES - 1] = significant(samples_stats(s, i, i).median, 6);
-    row->gflops = significant(flops_of(w, true) / row->ms.median * 1e-6, 6);
-    row->dense_gflops = significant(dense / row->dense.median * 1e-6, 6);
+    row->gflops = significant(cost_flops(w, true) * per_ms, 6);
+    row->dense_gflops = significant((w->dense ? BACKWARD / 2. : 1) * dense / row->dense.median * 1e-6, 6);
     row->speedup = significant(row->dense.median / row->ms.median, 6);
-    if (w->o->op >= OP_ATTEND && w->o->op != OP_TRUTH)
+    if (w->o->op == OP_ATTEND || w->o->op == OP_PIPELINE || w->o->op == OP_PREFILL || w->o->op == OP_ATTEND_BWD)
         row->ideal = significant(row->speedup * row->kept, 6);
-    if (row->peak > 0 && !strstr(row->kernel, "mma")) /* matrix units have another peak */
-        row->of_peak = significant(flops_of(w, false) / row->ms.median * 1e-6 / row->peak, 6);
+    if (row->peak > 0 && !strstr(row->kernel, "_nv")) /* matrix units have another peak */
+        row->of_peak = significant(cost_flops(w, false) * per_ms / row->peak, 6);
+    row->gbytes = significant(cost_bytes(w) * per_ms, 6);
+    if (peak->gbytes > 0)
+        row->of_copy = significant(row->gbytes / peak->gbytes, 6);
 }
 
 /* The peak is that of the moment: before the row, in its midst and after it. */
 static int time_steps(struct work *w, struct peak *peak)
 {
-    struct step timed[1 + STAGES] = {w->steps[0]};
+    struct step timed[MAX_WORK] = {w->steps[w->dense]};
     struct samples samples = {0};
     double before = 0, after = 0;
     int n = 1, code;
@@ -288,7 +295,7 @@ static int time_steps(struct work *w, struct peak *peak)
     if (!(code = peak_now(w->b, peak, &before)) && !(code = bench_time(w->b, timed, n, w->o->min_time, &samples)) &&
         !(code = peak_now(w->b, peak, &after))) {
         w->row->peak = fmax(before, after);
-        take_times(w, &samples);
+        take_times(w, &samples, peak);
     }
     samples_free(&samples);
     return code;
@@ -301,7 +308,7 @@ static int measure(struct work *w, struct peak *peak)
     if ((code = make_plans(w)))
         return code;
     name_plans(w);
-    if ((code = make_tensors(w)) || (code = run_checked(w)) || w->row->state == ROW_FAILED)
+    if ((code = make_tensors(w)) || (code = check(w)) || w->row->state == ROW_FAILED)
         return code;
     return time_steps(w, peak);
 }
@@ -313,7 +320,7 @@ int row_measure(struct bench *b, const struct options *o, const struct data *dat
 
     w.problem = row_problem(o, row);
     code = measure(&w, peak);
-    for (int i = 0; i <= STAGES; i++)
+    for (int i = 0; i < w.n; i++)
         clgaze_plan_free(w.plans[i]);
     for (int i = 0; i < w.mems; i++)
         bench_release(b, &w.mem[i]);

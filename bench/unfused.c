@@ -105,20 +105,25 @@ int unfused_measure(struct bench *b, const struct options *o, const struct data 
 {
     struct unfused u = {.b = b, .d = d};
     size_t bytes = (size_t)d->heads * (size_t)d->seq * (size_t)d->seq * sizeof(float);
-    double error = 0;
+    struct row shape = {.heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim, .block = 64};
+    const clgaze_tensors t = data_tensors(o, d);
+    struct verdict v = {0};
+    clgaze_problem p;
     int code;
 
+    shape.seq = d->seq;
+    p = row_problem(o, &shape);
     *ms = 0;
     if (o->dtype != (int)CLGAZE_F32) {
         snprintf(b->sentence, sizeof b->sentence, "CLBlast is measured with f32 only");
         return REFUSED;
     }
     if (!(code = bench_buffer(b, bytes, "the scores of unfused attention", &u.scores)) && !(code = build(&u)) &&
-        !(code = run_once(&u)) && !(code = check_rows(b, o, d, 64, NULL, &error))) {
-        if (error <= check_tolerance(CLGAZE_F32))
+        !(code = run_once(&u)) && !(code = check_attend(b, &p, &t, NULL, &v))) {
+        if (v.error <= check_tolerance(CLGAZE_F32))
             code = time_it(&u, o->min_time, ms);
         else {
-            snprintf(b->sentence, sizeof b->sentence, "CLBlast's attention is off by %.3g", error);
+            snprintf(b->sentence, sizeof b->sentence, "CLBlast's attention is off by %.3g", v.error);
             code = REFUSED;
         }
     }

@@ -179,9 +179,24 @@ static const char *const bad[] = {
     "--density 1.1",
     "--density nan",
     "--density -.1",
-    "--op attend_bwd",
-    "--op distill",
     "--op x",
+    "--op",
+    "--op attend_bwd --rule topp --value .5",
+    "--op distill --pattern local",
+    "--op attend_bwd --pattern real",
+    "--device",
+    "--kernel",
+    "--in",
+    "--plot",
+    "--markdown",
+    "--baseline",
+    "--heads 1025",
+    "--heads 4,x",
+    "--kv-heads 0",
+    "--head-dim 0",
+    "--min-time 601",
+    "--min-time nan",
+    "--memory x",
     "--plot /nonexistent/x",
     "--markdown /nonexistent/x",
     "--json - --plot -",
@@ -242,6 +257,25 @@ static void bad_kernels_and_devices(void **state)
     run_bench("--json - " TINY "--kernel attend", &r);
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "\"attend "));
+}
+
+/* Which package to install, in one sentence. */
+static void no_device_is_one_sentence(void **state)
+{
+    const char *before = getenv("OCL_ICD_VENDORS");
+    static struct outcome r;
+    char kept[1024];
+
+    (void)state;
+    if (getenv("OCL_ICD_FILENAMES") || test_options().pick) /* which name a device */
+        skip();
+    snprintf(kept, sizeof kept, "%s", before ? before : "");
+    assert_int_equal(setenv("OCL_ICD_VENDORS", CLGAZE_TEST_DIR "/consumer/", 1), 0); /* holds no .icd */
+    one_sentence("--json -", 3);
+    run_bench("--device all", &r);
+    assert_int_equal(before ? setenv("OCL_ICD_VENDORS", kept, 1) : unsetenv("OCL_ICD_VENDORS"), 0);
+    assert_int_equal(r.code, 3);
+    assert_non_null(strstr(r.err, "pocl-opencl-icd"));
 }
 
 /* Every line of the page fits a terminal of 40 columns, and no colour goes to a file. */
@@ -313,10 +347,11 @@ static void interrupted_run_shows_its_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_is_one_value),     cmocka_unit_test(csv_has_the_same_numbers),
-        cmocka_unit_test(table_shows_every_row), cmocka_unit_test(too_large_rows_are_left_out),
-        cmocka_unit_test(bad_options_exit_2),    cmocka_unit_test(bad_kernels_and_devices),
-        cmocka_unit_test(page_fits_40_columns),  cmocka_unit_test(interrupted_run_shows_its_rows),
+        cmocka_unit_test(no_device_is_one_sentence),      cmocka_unit_test(json_is_one_value),
+        cmocka_unit_test(csv_has_the_same_numbers),       cmocka_unit_test(table_shows_every_row),
+        cmocka_unit_test(too_large_rows_are_left_out),    cmocka_unit_test(bad_options_exit_2),
+        cmocka_unit_test(bad_kernels_and_devices),        cmocka_unit_test(page_fits_40_columns),
+        cmocka_unit_test(interrupted_run_shows_its_rows),
     };
 
     return TEST_MAIN(tests);

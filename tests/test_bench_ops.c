@@ -29,7 +29,7 @@ static void every_strategy_has_a_line(void **state)
     FILE *f;
 
     (void)state;
-    run_ops("--json - --seq 128 --min-time 0 --dtype f32", &r);
+    run_ops("--json - --seq 128 --head-dim 16 --min-time 0 --dtype f32", &r);
     assert_int_equal(r.code, 0);
     cJSON *json = parse(r.out);
     const cJSON *rows = member(json, "rows");
@@ -49,23 +49,33 @@ static void every_strategy_has_a_line(void **state)
             assert_true(strlen(member(row, "note")->valuestring) > 0);
         }
     }
-    assert_true(done >= 5); /* every operation has a strategy for any device */
+    assert_true(done >= 8); /* every operation has a strategy for any device */
     cJSON_Delete(json);
     f = fopen(path, "w");
     assert_non_null(f);
     fputs(r.out, f);
     fclose(f);
-    snprintf(arguments, sizeof arguments, "--seq 128 --min-time 0 --dtype f32 --compare %s", path);
+    snprintf(arguments, sizeof arguments, "--op score --seq 128 --head-dim 16 --min-time 0 --dtype f32 --compare %s",
+             path);
     run_ops(arguments, &r);
     assert_true(r.code == 0 || r.code == 1); /* times may differ; that they were compared may not */
     assert_non_null(strstr(r.out, "before ms"));
+    assert_non_null(strstr(r.out, "score_cpu "));
+    assert_null(strstr(r.out, "select_cpu "));
     unlink(path);
 }
 
 static void bad_options_are_one_sentence(void **state)
 {
-    static const char *const bad[] = {
-        "--seq 0", "--seq 64,128", "--op attend", "--json", "--dtype double", "stray", "--compare /nonexistent/x"};
+    static const char *const bad[] = {"--seq 0",
+                                      "--seq 64,128",
+                                      "--op prefill",
+                                      "--op x",
+                                      "--head-dim 16,32",
+                                      "--json",
+                                      "--dtype double",
+                                      "stray",
+                                      "--compare /nonexistent/x"};
     static struct outcome r;
 
     (void)state;

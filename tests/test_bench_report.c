@@ -14,11 +14,13 @@
 
 /* The parts under test, compiled in; their fail() is another than CMocka's. */
 #undef fail
+#include "../bench/axis.c"
 #include "../bench/sparse_compare.c"
 #include "../bench/sparse_page.c"
 #include "../bench/sparse_plot.c"
 #include "../bench/sparse_report.c"
 #include "../bench/stats.c"
+#include "../bench/terminal.c"
 
 const char *const stage_names[STAGES] = {"pool", "gate", "score", "select", "attend"};
 const char *const pattern_names[PATTERNS] = {"random", "local", "strided", "real"};
@@ -408,6 +410,10 @@ static void page_tells_its_doubts(void **state)
     assert_non_null(strstr(foot_of(&r), "moved by 35%"));
     rows[4].peak = 115; /* of the last row that was measured */
     assert_non_null(strstr(foot_of(&r), "slowed down by 50%"));
+    assert_null(strstr(foot_of(&r), "rough"));
+    rows[2].dense = around(1, .2);
+    rows[3].rounds = 1;
+    assert_non_null(strstr(foot_of(&r), "2 of 5 rows are rough"));
     rows[1].clock = 1.5;
     assert_non_null(strstr(foot_of(&r), "disagree by 50%"));
     r.tuned = true;
@@ -415,6 +421,82 @@ static void page_tells_its_doubts(void **state)
     text = foot_of(&r);
     assert_null(strstr(text, "Not tuned"));
     assert_non_null(strstr(text, "Interrupted: 6 of 7 rows."));
+}
+
+/* The row of a wrong result says so, and shows no time; nor does one without room. */
+static void page_shows_no_time_of_a_failed_row(void **state)
+{
+    struct options o = {.n_block = 1};
+    struct row rows[ROWS];
+    struct result r = made_up(rows);
+    FILE *f = scratch();
+
+    (void)state;
+    rows[0].state = ROW_FAILED;
+    snprintf(rows[0].note, sizeof rows[0].note, "attend is off by 0.5, more than 1e-05");
+    page_head(f, &o, &r);
+    for (int i = 0; i < 2; i++)
+        page_row(f, &o, &rows[i]);
+    const char *text = written(f);
+
+    assert_non_null(strstr(text, "FAILED: attend is off by 0.5"));
+    assert_null(strstr(text, "0.123"));
+    assert_non_null(strstr(text, "0.247 +- 1%"));
+    assert_non_null(strstr(text, "6.48x"));
+    assert_null(strchr(text, '\033'));
+}
+
+/* 120 columns, 80 and 60: no line of head and rows is longer, and 80 have room for all columns. */
+static void page_is_as_wide_as_the_terminal(void **state)
+{
+    static const int widths[] = {120, 80, 60, 40};
+    struct options o = {.n_block = 1};
+    struct row rows[ROWS];
+    struct result r = made_up(rows);
+
+    (void)state;
+    for (size_t w = 0; w < CLG_COUNT(widths); w++) {
+        char number[8];
+        FILE *f = scratch();
+
+        snprintf(number, sizeof number, "%d", widths[w]);
+        assert_int_equal(setenv("COLUMNS", number, 1), 0);
+        page_head(f, &o, &r);
+        for (int i = 0; i < ROWS; i++)
+            page_row(f, &o, &rows[i]);
+        page_foot(f, &r);
+        unsetenv("COLUMNS");
+        char *text = written(f);
+
+        assert_int_equal(strstr(text, "dense ms") != NULL, widths[w] >= 80);
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+            if (strlen(line) > (size_t)widths[w])
+                print_error("%d: %s\n", widths[w], line);
+            assert_true(strlen(line) <= (size_t)widths[w]);
+        }
+    }
+}
+
+static void battery_is_said(void **state)
+{
+    struct options o = {.n_block = 1};
+    struct row rows[ROWS];
+    struct result r = made_up(rows);
+    char path[] = "/tmp/clgaze-test-battery-XXXXXX";
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_int_equal(write(fd, "Charging\n", 9), 9);
+    assert_false(on_battery(path));
+    assert_int_equal(pwrite(fd, "Discharging\n", 12, 0), 12);
+    close(fd);
+    assert_true(on_battery(path));
+    unlink(path);
+    assert_false(on_battery(path));
+    r.battery = true;
+    FILE *f = scratch();
+    page_head(f, &o, &r);
+    assert_non_null(strstr(written(f), "On battery"));
 }
 
 static void devices_stand_side_by_side(void **state)
@@ -453,6 +535,9 @@ int main(void)
         cmocka_unit_test(comparison_counts_and_finds_partners),
         cmocka_unit_test(sparse_pays_from_where_it_stays_quicker),
         cmocka_unit_test(page_tells_its_doubts),
+        cmocka_unit_test(page_shows_no_time_of_a_failed_row),
+        cmocka_unit_test(page_is_as_wide_as_the_terminal),
+        cmocka_unit_test(battery_is_said),
         cmocka_unit_test(devices_stand_side_by_side),
     };
 

@@ -34,7 +34,8 @@ static void every_operation_is_timed(void **state)
     static const struct {
         const char *op, *stage;
     } ops[] = {{"pool", "pool"},     {"gate", "gate"},       {"score", "score"}, {"select", "select"},
-               {"attend", "attend"}, {"pipeline", "attend"}, {"prefill", NULL},  {"truth", NULL}};
+               {"attend", "attend"}, {"pipeline", "attend"}, {"prefill", NULL},  {"truth", NULL},
+               {"distill", NULL},    {"attend_bwd", NULL}};
 
     (void)state;
     for (size_t i = 0; i < CLG_COUNT(ops); i++) {
@@ -49,7 +50,9 @@ static void every_operation_is_timed(void **state)
         assert_true(number_of(row, "error") >= 0 && number_of(row, "error") <= 1e-5);
         if (ops[i].stage)
             assert_true(number_of(member(row, "stages"), ops[i].stage) > 0);
-        if (i < 4) /* the kernel is that of the operation */
+        assert_true(number_of(row, "gbytes") > 0 && number_of(row, "copy_share") > 0);
+        assert_int_equal(cJSON_IsNull(member(row, "gflops")), i == 0 || i == 3); /* nothing is multiplied */
+        if (i < 4 || i > 6) /* the kernel is that of the operation */
             assert_non_null(strstr(member(row, "kernel")->valuestring, ops[i].op));
         cJSON_Delete(json);
     }

@@ -60,8 +60,7 @@ int fail_library(clgaze_status status)
     return opencl ? EXIT_OPENCL : EXIT_INPUT;
 }
 
-/* Is there a render node that this user may not open? */
-static int locked_out(void)
+int locked_out(void)
 {
     int locked = 0;
     glob_t paths;

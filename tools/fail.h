@@ -35,6 +35,9 @@ void fail_prefix(const char *prefix);
  *  status's own text. @return The exit code of `status`. */
 int fail_library(clgaze_status status);
 
+/** Is there a graphics card whose node this user may not open? */
+int locked_out(void);
+
 /** Say that there is no device, and what to install. @return EXIT_OPENCL. */
 int fail_no_device(void);
 

@@ -99,16 +99,14 @@ static void axes(FILE *out, const struct plot *p, const struct frame *f)
     for (int i = 0; f->y.low + i * by_y <= f->y.high + by_y * 1e-4; i++) {
         const double y = f->y.low + i * by_y;
         fprintf(out,
-                "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
+                "<path d=\"M%d %.1fH%d\" class=\"grid\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
                 LEFT, y_of(f, y), WIDTH - RIGHT, LEFT - 6, y_of(f, y) + 4, y);
     }
     for (int i = 0; f->x.low + i * by_x <= f->x.high + by_x * 1e-4; i++)
         fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", x_of(f, f->x.low + i * by_x),
                 HEIGHT - BOTTOM + 18, f->x.low + i * by_x);
-    fprintf(
-        out,
-        "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"#333\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
-        LEFT, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8);
+    fprintf(out, "<path class=\"axis\" d=\"M%d %dV%dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT,
+            TOP, HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8);
     text(out, p->x_title);
     fprintf(out, "<text x=\"%d\" y=\"16\">", LEFT);
     text(out, p->y_title);
@@ -128,6 +126,8 @@ static void draw(FILE *out, const struct plot_line *l, const char *colour, const
     fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colour);
     for (size_t i = 0; i < l->n; i++)
         fprintf(out, "%s%.2f,%.2f", i ? " " : "", x_of(f, l->x[i]), y_of(f, l->y[i]));
+    if (l->n == 1) /* a line of one point is not drawn, one of no length is a dot */
+        fprintf(out, " %.2f,%.2f", x_of(f, l->x[0]), y_of(f, l->y[0]));
     fputs("\"/>\n", out);
     for (size_t i = 0; l->name && i < l->n && l->n <= DOTS; i++)
         fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" fill=\"%s\"/>\n", x_of(f, l->x[i]), y_of(f, l->y[i]),
@@ -140,20 +140,22 @@ static void picture(FILE *out, const struct plot *p)
     const struct frame f = frame_of(p);
     size_t named = 0;
     fprintf(out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
-            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
-            WIDTH, HEIGHT);
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\">\n<style>\n"
+            "svg{background:#fff;font:12px system-ui,sans-serif}text{fill:#222}polyline{stroke-linecap:round}\n"
+            "path,polyline{fill:none}.grid{stroke:#ddd}.axis{stroke:#555}\n"
+            "@media (prefers-color-scheme:dark){svg{background:#161616}text{fill:#eee}\n"
+            ".grid{stroke:#333}.axis{stroke:#aaa}}\n</style>\n",
+            WIDTH, HEIGHT, WIDTH);
     axes(out, p, &f);
     if (p->floor_name)
-        fprintf(out, "<path d=\"M%d %.1fH%d\" stroke=\"#333\"%s/>\n", LEFT, y_of(&f, p->floor), WIDTH - RIGHT,
-                dashes);
+        fprintf(out, "<path class=\"axis\" d=\"M%d %.1fH%d\"%s/>\n", LEFT, y_of(&f, p->floor), WIDTH - RIGHT, dashes);
     for (size_t l = 0; l < p->n_lines; l++) {
         draw(out, &p->lines[l], colours[l], &f);
         if (p->lines[l].name)
             name(out, named++, colours[l], "", p->lines[l].name);
     }
     if (p->floor_name)
-        name(out, named, "#333", dashes, p->floor_name);
+        name(out, named, "#888", dashes, p->floor_name);
     fputs("</svg>\n", out);
 }
 
