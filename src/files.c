@@ -65,9 +65,10 @@ bool clg_folder_default(char *path, size_t size)
     return n > 0 && (size_t)n < size;
 }
 
-int clg_file_open(const char *path, size_t *size, const char **why)
+/* A plain file of ours that nobody else may write, or -1. */
+static int open_ours(const char *path, int flags, size_t *size, const char **why)
 {
-    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    const int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     struct stat s;
     int none = -1;
 
@@ -98,6 +99,33 @@ int clg_file_open(const char *path, size_t *size, const char **why)
 static unsigned part(size_t left)
 {
     return left < 1u << 30 ? (unsigned)left : 1u << 30;
+}
+
+int clg_file_open(const char *path, size_t *size, const char **why)
+{
+    return open_ours(path, O_RDONLY, size, why);
+}
+
+int clg_file_hold(const char *path, bool make, size_t *size, bool *busy, const char **why)
+{
+    for (;;) {
+        const int fd = open_ours(path, O_RDWR | (make ? O_CREAT : 0), size, why);
+        struct stat held, there;
+
+        *busy = false;
+        if (fd < 0) {
+            *why = make && !*why ? "its folder does not exist" : *why;
+            return -1;
+        }
+        *busy = flock(fd, LOCK_EX | LOCK_NB) != 0;
+        if (!*busy && fstat(fd, &held) == 0 && stat(path, &there) == 0 && held.st_ino == there.st_ino) {
+            *size = (size_t)held.st_size;
+            return fd;
+        }
+        close(fd);
+        if (*busy)
+            return -1; /* else who held it has removed it since */
+    }
 }
 
 bool clg_read_all(int fd, void *to, size_t size)

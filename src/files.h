@@ -19,6 +19,9 @@ const char *clg_folder_distrust(const char *dir);
  * `why` says what is wrong with one that exists, else NULL. */
 enum { CLG_UNREADABLE = -2 };
 int clg_file_open(const char *path, size_t *size, const char **why);
+/* The same for reading and writing, locked until it is closed; `make`: make it if need be. -1 and
+ * `busy`: another process holds it. */
+int clg_file_hold(const char *path, bool make, size_t *size, bool *busy, const char **why);
 bool clg_read_all(int fd, void *to, size_t size);
 bool clg_write_all(int fd, const void *from, size_t size);
 /* Write under a temporary name beside it, sync, rename: a reader sees all or nothing. */

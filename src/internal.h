@@ -158,6 +158,7 @@ struct clg_kernel {
 };
 
 extern const struct clg_kernel *const clg_kernels[]; /* pipeline order, preferred first; ends with NULL */
+extern const struct clg_kernel clg_kernel_dense; /* break_even.c: what records name, no kernel: not of the table */
 const struct clg_kernel *clg_kernel_find(const char *name);
 const struct clg_kernel *clg_kernel_in(const struct clg_kernel *const *table, const char *name);
 int clg_space_size(const struct clg_kernel *kernel);                         /* configurations          */
@@ -281,7 +282,8 @@ struct clgaze_plan {
     clgaze_context *ctx;
     clgaze_op op;
     clgaze_problem problem;             /* a copy that owns values and kernel         */
-    struct clg_stage stage[CLG_STAGES]; /* by operation; prefill's own is empty */
+    bool dense;                         /* of attend, asked for as prefill: break_even.c */
+    struct clg_stage stage[CLG_STAGES]; /* by operation; prefill's own has but a name and a reason */
     struct clg_stage seqs, lists;       /* helpers: sequence table, mask and CSR      */
     size_t at[CLG_PLACES];              /* bytes: what lies where in the workspace    */
     size_t workspace;

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "break_even.h"
 #include "misses.h"
 
 /* ---- plans ----------------------------------------------------------------- */
@@ -49,6 +50,7 @@ static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
     const clgaze_problem *p = &plan->problem;
     clgaze_status st = CLGAZE_OK;
 
+    TRY(clg_break_even_decide(ctx, plan));
     TRY(clg_limits_check(ctx, plan->op, p));
     if (p->packed)
         plan->seqs.kernel = &clg_kernel_seqs;
@@ -208,7 +210,7 @@ clgaze_status clgaze_supports(clgaze_context *ctx, clgaze_op op, const clgaze_pr
     if (st == CLGAZE_OK)
         st = choose_stages(&ear.ctx, &plan);
     for (int i = 0; i < CLG_STAGES; i++) {
-        if (st == CLGAZE_OK && plan.stage[i].kernel)
+        if (st == CLGAZE_OK && plan.stage[i].name)
             clg_put(&text, "%s%s", text.used ? ", " : "", plan.stage[i].name);
         clg_stage_free(ctx, &plan.stage[i]);
     }

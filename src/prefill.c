@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "check.h"
 
 /* ---- sizes at the maximum ------------------------------------------------------ */
 
@@ -343,6 +343,20 @@ out:
     return st;
 }
 
+/* A dense plan makes no lists: silence would leave what the caller gave for them unwritten. */
+static clgaze_status refuse_lists(const clgaze_context *ctx, clgaze_tensors *t)
+{
+    const struct check c = {.t = t};
+    clgaze_status st = CLGAZE_OK;
+
+    for (int f = Q_POOLED; f <= BLOCKS; f++)
+        NEED(!clg_field_given(&c, f), CLGAZE_ERR_VALUE,
+             "%s is given, but this plan is dense and writes none: problem.auto_density allowed it to",
+             clg_fields[f].name);
+out:
+    return st;
+}
+
 clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_tensors *tensors,
                          const clgaze_call *call)
 {
@@ -355,11 +369,16 @@ clgaze_status clgaze_run(const clgaze_plan *plan, clgaze_op op, const clgaze_ten
         return CLGAZE_ERR_NULL;
     ctx = plan->ctx;
     NEED(tensors && call, CLGAZE_ERR_NULL, "%s is NULL", tensors ? "call" : "tensors");
-    NEED(op == plan->op || (plan->op == CLGAZE_PREFILL && op >= CLGAZE_POOL && op <= CLGAZE_ATTEND), CLGAZE_ERR_VALUE,
-         "operation %s does not run by a plan of %s", clg_op_name(op), clg_op_name(plan->op));
+    NEED(plan->dense ? op == CLGAZE_PREFILL
+                     : op == plan->op || (plan->op == CLGAZE_PREFILL && op >= CLGAZE_POOL && op <= CLGAZE_ATTEND),
+         CLGAZE_ERR_VALUE, "operation %s does not run by a plan of %s", clg_op_name(op),
+         plan->dense ? "prefill that is dense" : clg_op_name(plan->op));
     run.plan = plan;
     run.p = &plan->problem;
     run.t = *tensors;
+    if (plan->dense)
+        TRY(refuse_lists(ctx, &run.t));
+    op = plan->dense ? plan->op : op;
     run.workspace = plan->workspace ? call->workspace : NULL;
     run.base = plan->workspace ? call->workspace_offset : 0;
     run.queue = call->queue;

@@ -258,6 +258,8 @@ clgaze_status clg_problem_check(const clgaze_context *ctx, clgaze_op op, const c
          (double)p->scale);
     NEED(op != CLGAZE_PREFILL || p->lists == CLGAZE_LISTS_BLOCKS, CLGAZE_ERR_VALUE,
          "problem.lists is %d: prefill makes lists of blocks (%d)", (int)p->lists, (int)CLGAZE_LISTS_BLOCKS);
+    NEED(op != CLGAZE_PREFILL || (p->auto_density >= 0 && p->auto_density <= 1), CLGAZE_ERR_VALUE,
+         "problem.auto_density is %g: it must be 0 or in (0, 1]", p->auto_density);
 out:
     return st;
 }

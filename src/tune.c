@@ -30,21 +30,20 @@ void clg_problem_key(const struct clg_kernel *kernel, const clgaze_problem *p, s
 clgaze_status clgaze_tuning_problem(clgaze_context *ctx, clgaze_op op, const clgaze_problem *problem, char *text,
                                     size_t capacity)
 {
+    const struct clg_kernel *const *kernel = clg_kernels;
     struct clg_text out = {text, capacity, 0};
     clgaze_status st = CLGAZE_OK;
 
     if (!ctx)
         return CLGAZE_ERR_NULL;
     NEED(problem && text, CLGAZE_ERR_NULL, "%s is NULL", problem ? "text" : "problem");
-    NEED(op >= CLGAZE_POOL && op <= CLGAZE_ATTEND, CLGAZE_ERR_VALUE,
-         "op is %d; what is tuned are the operations of a prefill one by one", (int)op);
+    NEED(op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE,
+         "op is %d; what is tuned are prefill and its operations one by one", (int)op);
     TRY(clg_problem_check(ctx, op, problem));
-    for (int i = 0; clg_kernels[i]; i++)
-        if (strcmp(clg_kernels[i]->op, clg_op_name(op)) == 0) {
-            clg_put(&out, "%s ", clg_op_name(op));
-            clg_problem_key(clg_kernels[i], problem, &out);
-            break;
-        }
+    while (*kernel && strcmp((*kernel)->op, clg_op_name(op)) != 0)
+        kernel++;
+    clg_put(&out, "%s ", clg_op_name(op));
+    clg_problem_key(*kernel ? *kernel : &clg_kernel_dense, problem, &out);
 out:
     return st;
 }
@@ -121,11 +120,18 @@ out:
 /* A share of the budget that is hardly longer than the way to it finds nothing: better fewer problems. */
 static const double LEAST_SHARE = 5;
 
+struct item {
+    clgaze_op op;
+    const clgaze_problem *problem;
+    char name[CLG_TUNE_TEXT];
+};
+
 struct session {
     clgaze_context *ctx;
     const clgaze_tune_options *options;
     struct clg_journal journal;
     double start, opening; /* seconds; the longest that a problem took before its search */
+    struct item *at;       /* of each name one */
     size_t total, done;
 };
 
@@ -138,7 +144,60 @@ bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_o
            (again == CLGAZE_TUNE_NEW || (again == CLGAZE_TUNE_UNFINISHED && known.finished));
 }
 
-static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_problem *problem)
+static bool is_known(const struct session *all, size_t i)
+{
+    return clg_tune_known(all->ctx, all->options->again, all->at[i].op, all->at[i].name);
+}
+
+/* This problem's share of what is left. */
+static double share_of(const struct session *all, double left)
+{
+    size_t open = 0;
+    double share;
+
+    for (size_t i = all->done; i < all->total; i++)
+        open += i == all->done || !is_known(all, i);
+    share = left / (double)open;
+    return share < LEAST_SHARE * all->opening ? LEAST_SHARE * all->opening : share;
+}
+
+/* Have the operations of a prefill been tuned? A break-even of what will change soon is worth nothing,
+ * and in a hurry there is no time to compile all of them. */
+static bool parts_known(const struct session *all, const struct item *item)
+{
+    bool known = true;
+
+    for (int op = 0; op < CLG_OPS && known; op++) {
+        char name[CLG_TUNE_TEXT];
+
+        known = clgaze_tuning_problem(all->ctx, (clgaze_op)op, item->problem, name, sizeof name) == CLGAZE_OK &&
+                clg_tune_known(all->ctx, CLGAZE_TUNE_NEW, (clgaze_op)op, name);
+    }
+    return known;
+}
+
+static clgaze_status find_break_even(struct subject *s, double deadline)
+{
+    struct clg_search search = clg_subject_search(s);
+    const clgaze_context *ctx = s->ctx;
+    clgaze_status st = CLGAZE_OK;
+
+    if (clg_journal_refuses(s->journal, s->name, clg_kernel_dense.name)) {
+        clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_OK, "%s is skipped, because the process ended while it ran before",
+                s->name);
+        goto out;
+    }
+    TRY(clg_subject_begin(s));
+    search.deadline = deadline;
+    st = clg_dense_search(s, &search);
+    NEED(st != CLGAZE_ERR_CANCELLED, st, STOPPED);
+    TRY(st);
+    TRY(keep(s, &search));
+out:
+    return st;
+}
+
+static clgaze_status tune_one(struct session *all, const struct item *item)
 {
     clgaze_context *ctx = all->ctx;
     const double now = clg_seconds(), end = all->start + all->options->budget;
@@ -149,8 +208,9 @@ static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_pr
     memset(&s, 0, sizeof s);
     s.ctx = ctx;
     s.options = all->options;
-    s.op = op;
-    s.problem = clg_tune_problem(op, problem);
+    s.op = item->op;
+    s.problem = clg_tune_problem(item->op, item->problem);
+    memcpy(s.name, item->name, sizeof s.name);
     s.journal = &all->journal;
     s.start = all->start;
     s.progress = (clgaze_tune_progress){.problem = s.name,
@@ -158,16 +218,19 @@ static clgaze_status tune_one(struct session *all, clgaze_op op, const clgaze_pr
                                         .problems_done = all->done,
                                         .seconds = now - all->start,
                                         .budget = all->options->budget};
-    TRY(clgaze_tuning_problem(ctx, op, problem, s.name, sizeof s.name));
-    if (now + 2 * all->opening > end || clg_tune_known(ctx, all->options->again, op, s.name))
+    if (now + 2 * all->opening > end || is_known(all, all->done) ||
+        (item->op == CLGAZE_PREFILL && !parts_known(all, item)))
         goto out;
     NEED(!s.options->progress || !s.options->progress(s.options->user, &s.progress), CLGAZE_ERR_CANCELLED, STOPPED);
+    if (s.op == CLGAZE_PREFILL) {
+        TRY(find_break_even(&s, end));
+        goto out;
+    }
     TRY(clg_subject_open(&s));
     if (s.n == 0)
         goto out;
     all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;
-    share = (end - now) / (double)(all->total - all->done);
-    share = share < LEAST_SHARE * all->opening ? LEAST_SHARE * all->opening : share;
+    share = share_of(all, end - now);
     TRY(search_best(&s, now + share < end ? now + share : end));
 out:
     all->done++;
@@ -175,9 +238,39 @@ out:
     return st;
 }
 
-static bool holds(clgaze_op plan, int op)
+/* One more to tune, unless one of its name is there. */
+static clgaze_status add(struct session *all, clgaze_op op, const clgaze_problem *problem)
 {
-    return plan == CLGAZE_PREFILL || (int)plan == op;
+    struct item *item = &all->at[all->total];
+    clgaze_status st = CLGAZE_OK;
+    size_t same = 0;
+
+    item->op = op;
+    item->problem = problem;
+    TRY(clgaze_tuning_problem(all->ctx, op, problem, item->name, sizeof item->name));
+    while (strcmp(all->at[same].name, item->name) != 0)
+        same++;
+    all->total += same == all->total;
+out:
+    return st;
+}
+
+/* Prefill is its operations, and itself. */
+static clgaze_status list(struct session *all, size_t n, const clgaze_request *requests)
+{
+    const clgaze_context *ctx = all->ctx;
+    clgaze_status st = CLGAZE_OK;
+
+    all->at = clg_alloc(ctx, (n * (CLG_OPS + 1) + 1) * sizeof *all->at);
+    NEED(all->at, CLGAZE_ERR_NO_MEMORY, "no memory for a list of problems");
+    for (size_t i = 0; i < n; i++) {
+        NEED(requests[i].problem, CLGAZE_ERR_NULL, "requests[%zu].problem is NULL", i);
+        for (int op = 0; op < CLG_OPS && requests[i].op == CLGAZE_PREFILL; op++)
+            TRY(add(all, (clgaze_op)op, requests[i].problem));
+        TRY(add(all, requests[i].op, requests[i].problem));
+    }
+out:
+    return st;
 }
 
 clgaze_status clgaze_tune(clgaze_context *ctx, size_t n, const clgaze_request *requests,
@@ -191,16 +284,12 @@ clgaze_status clgaze_tune(clgaze_context *ctx, size_t n, const clgaze_request *r
     NEED(options && (requests || !n), CLGAZE_ERR_NULL, "%s is NULL", options ? "requests" : "options");
     NEED(options->budget > 0, CLGAZE_ERR_VALUE, "options.budget is %g; it must be more than 0 seconds",
          options->budget);
+    TRY(list(&all, n, requests));
     clg_journal_open(ctx, &all.journal, options->journal);
-    for (size_t i = 0; i < n; i++) {
-        NEED(requests[i].problem, CLGAZE_ERR_NULL, "requests[%zu].problem is NULL", i);
-        all.total += requests[i].op == CLGAZE_PREFILL ? CLG_OPS : 1;
-    }
-    for (size_t i = 0; i < n; i++)
-        for (int op = 0; op < CLG_OPS; op++)
-            if (holds(requests[i].op, op))
-                TRY(tune_one(&all, (clgaze_op)op, requests[i].problem));
+    for (size_t i = 0; i < all.total; i++)
+        TRY(tune_one(&all, &all.at[i]));
 out:
+    clg_release(ctx, all.at);
     clg_journal_close(&all.journal);
     return st;
 }

@@ -20,13 +20,16 @@ clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p)
                             [CLGAZE_GATE] = 2 * pooled,
                             [CLGAZE_SCORE] = pooled + map,
                             [CLGAZE_SELECT] = 2 * map,
-                            [CLGAZE_ATTEND] = 2 * head + map / ONE_IN};
+                            [CLGAZE_ATTEND] = 2 * head + map / ONE_IN,
+                            [CLGAZE_PREFILL] = 3 * head + 2 * pooled + map};
     const double heads = MOST_BYTES / (bytes[op] * group);
     clgaze_problem s = *p;
 
     s.packed = s.validate = 0;
     s.max_batch = 1;
+    s.value = p->values ? (double)p->values[0] : p->value;
     s.values = NULL;
+    s.auto_density = 0;
     s.kernel = NULL;
     s.width = 0;
     if (s.lists > CLGAZE_LISTS_BLOCKS)
@@ -37,7 +40,7 @@ clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p)
     return s;
 }
 
-static int visible(const struct tune_data *d, int row)
+int clg_tune_data_visible(const struct tune_data *d, int row)
 {
     const clgaze_problem *p = &d->problem;
     const int nk = (d->sk + p->block_k - 1) / p->block_k, end = (row + 1) * p->block_q;
@@ -49,7 +52,7 @@ static int visible(const struct tune_data *d, int row)
 static void fill_lists(struct tune_data *d, int32_t *counts, int32_t *blocks, size_t rows, int nq, int width)
 {
     for (size_t row = 0; row < rows; row++) {
-        const int see = visible(d, (int)(row % (size_t)nq));
+        const int see = clg_tune_data_visible(d, (int)(row % (size_t)nq));
         int n = 0;
 
         for (int j = 0; j < see && n < width; j++)
@@ -64,7 +67,7 @@ static void fill_lists(struct tune_data *d, int32_t *counts, int32_t *blocks, si
 static void fill_scores(struct tune_data *d, float *scores, size_t rows, int nq, int nk)
 {
     for (size_t row = 0; row < rows; row++) {
-        const int see = visible(d, (int)(row % (size_t)nq));
+        const int see = clg_tune_data_visible(d, (int)(row % (size_t)nq));
 
         for (int j = 0; j < nk; j++)
             scores[row * (size_t)nk + (size_t)j] = j < see ? (float)clg_random(&d->random) * 0x1p-29f : -INFINITY;

@@ -24,6 +24,7 @@ clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p);
 /* Make tensors: the last sq query tokens of max_k keys. */
 clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaze_op op, const clgaze_problem *p,
                                  int sq);
+int clg_tune_data_visible(const struct tune_data *d, int row); /* key blocks that a row of blocks sees */
 /* Overwrite the tail of the results, so that what wrote it before cannot pass for what runs next. */
 bool clg_tune_data_spoil(struct tune_data *d, cl_command_queue queue);
 /* Does the tail of the results agree with what candidate 0 computed? The first call keeps it. */

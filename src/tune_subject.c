@@ -129,21 +129,24 @@ void clg_candidate_name(const struct candidate *c, char text[CLG_TUNE_TEXT])
 
 /* ---- one candidate: built, checked, timed -------------------------------------------- */
 
-/* Enqueue a candidate some times and wait: microseconds each; negative: it failed. */
-static double run(struct subject *s, const struct candidate *c, int times)
+double clg_time_calls(const clgaze_plan *plan, clgaze_op op, const clgaze_tensors *t, cl_command_queue queue,
+                      cl_mem workspace, int times)
 {
-    const clgaze_call call = {.queue = s->queue, .workspace = s->workspace};
+    const clgaze_call call = {.queue = queue, .workspace = workspace};
     const double from = clg_seconds();
 
     for (int i = 0; i < times; i++)
-        if (clgaze_run(c->plan, s->op, &s->data.t, &call) != CLGAZE_OK)
+        if (clgaze_run(plan, op, t, &call) != CLGAZE_OK)
             return -1;
-    if (clFinish(s->queue) != CL_SUCCESS)
-        return -1;
-    return 1e6 * (clg_seconds() - from) / times;
+    return clFinish(queue) == CL_SUCCESS ? 1e6 * (clg_seconds() - from) / times : -1;
 }
 
-static clgaze_status make_room(struct subject *s, const clgaze_plan *plan)
+static double run(const struct subject *s, const struct candidate *c, int times)
+{
+    return clg_time_calls(c->plan, s->op, &s->data.t, s->queue, s->workspace, times);
+}
+
+clgaze_status clg_subject_room(struct subject *s, const clgaze_plan *plan)
 {
     const clgaze_context *ctx = &s->ear.ctx;
     const size_t bytes = clgaze_plan_workspace(plan);
@@ -191,7 +194,7 @@ static bool open_candidate(void *user, int i)
     p.kernel = s->what;
     good = clgaze_plan_create(&s->ear.ctx, s->op, &p, &c->plan) == CLGAZE_OK &&
            clg_selftest(&s->ear.ctx, &s->problem, &c->plan->stage[s->op]) == CLGAZE_OK &&
-           make_room(s, c->plan) == CLGAZE_OK && clg_tune_data_spoil(&s->data, s->queue) && run(s, c, 1) > 0 &&
+           clg_subject_room(s, c->plan) == CLGAZE_OK && clg_tune_data_spoil(&s->data, s->queue) && run(s, c, 1) > 0 &&
            clg_tune_data_agrees(&s->data, s->queue);
     us = good ? run(s, c, 1) : -1; /* the first was to warm up */
     clg_journal_end(s->journal);
@@ -244,7 +247,7 @@ static clgaze_status open_data(struct subject *s, bool forced)
     p.kernel = forced ? s->what : NULL;
     TRY(clgaze_plan_create(ctx, s->op, &p, &plan));
     put_first(s, &plan->stage[s->op]); /* a strategy that fails its proof has given way to the next */
-    TRY(make_room(s, plan));
+    TRY(clg_subject_room(s, plan));
     for (;;) {
         struct candidate c = {.plan = plan};
         double us;
@@ -265,18 +268,28 @@ out:
     return st;
 }
 
-clgaze_status clg_subject_open(struct subject *s)
+clgaze_status clg_subject_begin(struct subject *s)
 {
     clgaze_context *ctx = s->ctx;
     clgaze_status st = CLGAZE_OK;
     cl_int err = CL_SUCCESS;
-    bool forced;
 
     clg_ear_open(&s->ear, ctx);
     s->ear.ctx.misses = NULL; /* plans made here are none of the caller's */
     s->data.ctx = ctx;
     s->queue = clCreateCommandQueue(ctx->cl, ctx->device.id, 0, &err);
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateCommandQueue answered %d", (int)err);
+out:
+    return st;
+}
+
+clgaze_status clg_subject_open(struct subject *s)
+{
+    clgaze_context *ctx = s->ctx;
+    clgaze_status st = CLGAZE_OK;
+    bool forced;
+
+    TRY(clg_subject_begin(s));
     TRY(list_candidates(s));
     st = choose_first(s, &forced);
     if (st == CLGAZE_OK && s->n)

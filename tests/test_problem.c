@@ -193,7 +193,7 @@ static const struct pair_row pairs[] = {
     {"dense prefill", CLGAZE_PREFILL, {SET(lists, 0)}, CLGAZE_ERR_VALUE, "problem.lists is 0|prefill"},
     {"masked prefill", CLGAZE_PREFILL, {SET(lists, 2)}, CLGAZE_ERR_VALUE, "problem.lists is 2|prefill"},
     {"reserved", CLGAZE_POOL, {SET(reserved[0], 1)}, CLGAZE_ERR_VALUE, "problem.reserved[0] is 1|0"},
-    {"reserved", CLGAZE_ATTEND, {SET(reserved[15], 7)}, CLGAZE_ERR_VALUE, "problem.reserved[15] is 7|0"},
+    {"reserved", CLGAZE_ATTEND, {SET(reserved[13], 7)}, CLGAZE_ERR_VALUE, "problem.reserved[13] is 7|0"},
 };
 // clang-format on
 
@@ -290,6 +290,27 @@ static void scales(void **state)
         p.rope_scale = bad[i];
         refused("rope_scale", CLGAZE_GATE, &p, CLGAZE_ERR_VALUE, "problem.rope_scale is|finite");
         assert_int_equal(clgaze_supports(test_context(), CLGAZE_ATTEND, &p, NULL, 0), CLGAZE_OK);
+    }
+}
+
+/* Read by prefill alone: attend obeys the lists that it is given. */
+static void expected_density(void **state)
+{
+    static const double bad[] = {OUT, -DBL_TRUE_MIN, 1.0000001}, fine[] = {0, DBL_TRUE_MIN, 0.5, 1};
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(bad); i++) {
+        clgaze_problem p = good();
+
+        p.auto_density = bad[i];
+        refused("auto_density", CLGAZE_PREFILL, &p, CLGAZE_ERR_VALUE, "problem.auto_density is|(0, 1]");
+        assert_int_equal(clgaze_supports(test_context(), CLGAZE_ATTEND, &p, NULL, 0), CLGAZE_OK);
+    }
+    for (size_t i = 0; i < CLG_COUNT(fine); i++) {
+        clgaze_problem p = good();
+
+        p.auto_density = fine[i];
+        assert_int_equal(clgaze_supports(test_context(), CLGAZE_PREFILL, &p, NULL, 0), CLGAZE_OK);
     }
 }
 
@@ -447,8 +468,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers),       cmocka_unit_test(fields_together), cmocka_unit_test(rule_values),
-        cmocka_unit_test(values_by_head), cmocka_unit_test(scales),          cmocka_unit_test(forced),
-        cmocka_unit_test(limits),         cmocka_unit_test(too_many_blocks), cmocka_unit_test(workspace_limit),
+        cmocka_unit_test(values_by_head), cmocka_unit_test(scales),          cmocka_unit_test(expected_density),
+        cmocka_unit_test(forced),         cmocka_unit_test(limits),          cmocka_unit_test(too_many_blocks),
+        cmocka_unit_test(workspace_limit),
     };
 
     return TEST_MAIN(tests);

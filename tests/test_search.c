@@ -16,6 +16,7 @@ struct fake {
     double now, build, noise;                                         /* seconds; relative */
     int best, open[MANY], opened, refused_from, fails_at, stop_after; /* fails_at: 1 + the candidate */
     bool flat;
+    int slow, slow_measured; /* 1 + a candidate that all but hangs, and how often it was timed */
     uint64_t random;
 };
 
@@ -63,6 +64,11 @@ static double fake_measure(void *user, int c)
 
     assert_int_equal(f->open[c], 1);
     f->now += time * 1e-6;
+    if (c + 1 == f->slow) {
+        f->slow_measured++;
+        f->now += 30;
+        return 30e6;
+    }
     if (c + 1 == f->fails_at)
         return -1;
     return time * (1 + f->noise * (uniform(f) + uniform(f) + uniform(f) - 1.5));
@@ -159,6 +165,20 @@ static void failing_is_never_chosen(void **state)
     assert_int_equal(steps(s.best, f.best), 1);
 }
 
+/* One that all but hangs is timed once, never again, and the rest of the time is for the others. */
+static void slow_is_left_at_once(void **state)
+{
+    struct fake f = {.best = 3 * SIDE + 3, .slow = 2 * SIDE + 3, .random = 1};
+    struct clg_search s = search_of(&f);
+
+    (void)state;
+    s.deadline = 100;
+    assert_true(run(&s));
+    assert_int_equal(f.slow_measured, 1);
+    assert_int_equal(s.best, f.best);
+    assert_true(s.finished && f.now < 60);
+}
+
 static void first_must_work(void **state)
 {
     struct fake f = {.fails_at = 1, .random = 1};
@@ -225,9 +245,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_best),          cmocka_unit_test(noise_does_not_win),
         cmocka_unit_test(refused_is_never_chosen), cmocka_unit_test(failing_is_never_chosen),
-        cmocka_unit_test(first_must_work),         cmocka_unit_test(deadline_ends_it),
-        cmocka_unit_test(cap_and_caller_end_it),   cmocka_unit_test(a_single_candidate),
-        cmocka_unit_test(median_and_quartiles),
+        cmocka_unit_test(slow_is_left_at_once),    cmocka_unit_test(first_must_work),
+        cmocka_unit_test(deadline_ends_it),        cmocka_unit_test(cap_and_caller_end_it),
+        cmocka_unit_test(a_single_candidate),      cmocka_unit_test(median_and_quartiles),
     };
 
     return TEST_MAIN(tests);

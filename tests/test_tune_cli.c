@@ -119,10 +119,16 @@ static void names_what_a_problem_means(void **state)
 /* What it prints it reads. */
 static void reads_every_name(void **state)
 {
-    static const char *const names[] = {
-        "pool f32 d64 b32x16 n4k",      "gate f32 d64 dg64 single n2k",  "gate f32 d128 dg64 double n512",
-        "gate f16 d64 dg32 double n2k", "score f32 dg48 n64k",           "select f32 mass n2k",
-        "select f32 count n128",        "attend f32 d64 b16x128 g2 n256"};
+    static const char *const names[] = {"pool f32 d64 b32x16 n4k",
+                                        "gate f32 d64 dg64 single n2k",
+                                        "gate f32 d128 dg64 double n512",
+                                        "gate f16 d64 dg32 double n2k",
+                                        "score f32 dg48 n64k",
+                                        "select f32 mass n2k",
+                                        "select f32 count n128",
+                                        "attend f32 d64 b16x128 g2 n256",
+                                        "prefill f32 d64 b64 g4 dg64 single mass n2k",
+                                        "prefill f32 d64 b16x32 g2 dg32 double count n512"};
     char words[1024] = "";
     struct clg_text text = {words, sizeof words, 0};
     cJSON *root, *list;

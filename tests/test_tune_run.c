@@ -1,6 +1,7 @@
 /*
  * test_tune_run.c: clgaze-tune tuning: once, what is stale, every device, until it is interrupted.
  */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +221,78 @@ static void goes_on_after_a_crash(void **state)
     free(store);
 }
 
+static bool has_journal(void)
+{
+    DIR *dir = opendir(under("store"));
+    bool found = false;
+
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+        found = found || strstr(e->d_name, ".journal") != NULL;
+    closedir(dir);
+    return found;
+}
+
+/* Two at once keep the records of both, and neither takes what the other is at for what ended it. */
+static void two_at_once(void **state)
+{
+    static const char *const words[] = {
+        "--again --budget 20 --cap 2 --problem 'pool f32 d64 n2k' --problem 'pool f32 d128 n2k'",
+        "--again --budget 20 --cap 2 --problem 'pool f32 d32 n2k' --problem 'pool f32 d256 n2k'"};
+    static const char *const problems[] = {"d64 ", "d128 ", "d32 ", "d256 "};
+    pid_t child[2];
+    FILE *f[2];
+    char line[4096], *store;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        int from;
+
+        child[i] = tuner_start(words[i], &from);
+        f[i] = fdopen(from, "r");
+        assert_non_null(f[i]);
+    }
+    alarm(100);
+    for (int i = 0; i < 2; i++) {
+        int status = 0;
+
+        while (fgets(line, sizeof line, f[i]))
+            if (strstr(line, "skipped") || strstr(line, "cannot be written"))
+                fail_msg("%s", line);
+        assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        fclose(f[i]);
+    }
+    alarm(0);
+    store = tuner_read(NULL);
+    for (size_t i = 0; i < CLG_COUNT(problems); i++) {
+        char text[64];
+
+        snprintf(text, sizeof text, "\npool pool \"f32 %sb64x64 n2k\"", problems[i]);
+        if (!strstr(store, text))
+            fail_msg("%s is not in\n%s", text, store);
+    }
+    free(store);
+    assert_false(has_journal());
+}
+
+/* A prefill is its five and the break-even, which --show tells and a second run leaves alone. */
+static void measures_the_break_even(void **state)
+{
+    (void)state;
+    assert_int_equal(tuner("--show --problem 'prefill f32 d16 b16 g2 n256'"), 0);
+    tuner_says("prefill f32 d16 b16 g2 dg16 single mass n256 sparse: no break-even is known");
+    assert_int_equal(tuner("--budget 60 --cap 2 --problem 'prefill f32 d16 b16 g2 n256'"), 0);
+    tuner_says("\nprefill f32 d16 b16 g2 dg16 single mass n256 ");
+    tuner_says("prefill: choosing blocks and dense attention");
+    assert_int_equal(tuner("--show --problem 'prefill f32 d16 b16 g2 n256'"), 0);
+    tuner_says(" dense FROM=");
+    tuner_says(": measured on this device\n");
+    tuner_says("(0 days ago)");
+    assert_int_equal(tuner("--budget 60 --problem 'prefill f32 d16 b16 g2 n256'"), 0);
+    tuner_says("nothing was tuned");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +303,8 @@ int main(void)
         CACHE_TEST(reads_out_first),
         CACHE_TEST(keeps_what_it_found_when_interrupted),
         CACHE_TEST(goes_on_after_a_crash),
+        CACHE_TEST(two_at_once),
+        CACHE_TEST(measures_the_break_even),
     };
 
     return TEST_MAIN(tests);

@@ -43,7 +43,6 @@ static void choose(uint64_t *random, int see, int keep, int32_t *blocks)
 static clgaze_status put_lists(struct trial *t, cl_command_queue queue)
 {
     const clgaze_context *ctx = t->data.ctx;
-    const clgaze_problem *p = &t->data.problem;
     const int64_t *v = t->data.check.value;
     const size_t nq = (size_t)v[NQ], rows = (size_t)v[HL] * nq, width = (size_t)v[WIDTH];
     int32_t *counts = clg_alloc(ctx, rows * sizeof *counts);
@@ -54,9 +53,7 @@ static clgaze_status put_lists(struct trial *t, cl_command_queue queue)
     NEED(counts && blocks, CLGAZE_ERR_NO_MEMORY, "no memory for lists of blocks");
     memset(blocks, 0xff, rows * width * sizeof *blocks);
     for (size_t row = 0; row < rows; row++) {
-        const int end = ((int)(row % nq) + 1) * p->block_q;
-        const int last = (end < t->data.sq ? end : t->data.sq) - 1 + t->data.sk - t->data.sq;
-        const int see = p->causal ? last / p->block_k + 1 : (int)v[NK];
+        const int see = clg_tune_data_visible(&t->data, (int)(row % nq));
 
         owed += (double)see / SHARE;
         counts[row] = owed < 1.5 ? 1 : owed < see ? (int32_t)(owed + 0.5) : see;
@@ -78,16 +75,9 @@ out:
 
 /* ---- timing ------------------------------------------------------------------------ */
 
-/* Microseconds of one of `times` calls; negative: it failed. */
 static double run(const struct trial *t, cl_command_queue queue, int times)
 {
-    const clgaze_call call = {.queue = queue, .workspace = t->workspace};
-    const double from = clg_seconds();
-
-    for (int i = 0; i < times; i++)
-        if (clgaze_run(t->plan, CLGAZE_ATTEND, &t->data.t, &call) != CLGAZE_OK)
-            return -1;
-    return clFinish(queue) == CL_SUCCESS ? 1e6 * (clg_seconds() - from) / times : -1;
+    return clg_time_calls(t->plan, CLGAZE_ATTEND, &t->data.t, queue, t->workspace, times);
 }
 
 /* The last `sq` query tokens; warmed up, and how often to repeat found. */

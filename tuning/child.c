@@ -9,6 +9,7 @@
 
 #include "fail.h"
 #include "files.h"
+#include "journal.h"
 #include "posix.h"
 #include "power.h"
 #include "records.h"
@@ -47,7 +48,7 @@ struct child {
 };
 
 static const char SUPPLIES[] = "/sys/class/power_supply";
-static const double LEAST = 0.1; /* seconds: of a budget, and to come to an end */
+static const double LEAST = 0.1, END = 0.3; /* seconds: of a budget, to come to an end */
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
@@ -217,7 +218,7 @@ int tune_here(const struct tune_args *args, double end, int to)
         return code;
     tell_device(&c);
     tell_stale(&c, &problems);
-    end -= look_first(&c, &problems, tune_again(args)) + LEAST;
+    end -= look_first(&c, &problems, tune_again(args)) + END;
     memset(&o, 0, sizeof o);
     o.budget = end - tune_now() > LEAST ? end - tune_now() : LEAST;
     o.max_candidates = (size_t)args->cap;
@@ -246,13 +247,10 @@ void tune_heard(const struct tune_message *message)
 /* The journal's last line is what the child was at; its heartbeat is older. */
 static void tell_of_end(void)
 {
-    char line[256] = "its start";
-    FILE *f = journal[0] ? fopen(journal, "r") : NULL;
+    char line[CLG_JOURNAL_LINE] = "its start";
 
-    while (f && fgets(line, sizeof line, f))
-        line[strcspn(line, "\n")] = '\0';
-    if (f)
-        fclose(f);
+    if (journal[0])
+        (void)clg_journal_last(journal, line);
     fprintf(stderr, "\nclgaze-tune: the process ended or hung; the last of its journal is %s\n", line);
 }
 

@@ -19,7 +19,8 @@ struct parts {
     int gate_dim, gate_double, count;
 };
 
-static const char *const ops[] = {"pool", "gate", "score", "select", "attend"};
+static const char *const ops[] = {"pool", "gate", "score", "select", "attend", "prefill"};
+enum { OPS = sizeof ops / sizeof *ops };
 
 static int add(struct tune_problems *all, const struct parts *p, int dtype, int dim, int group, int length)
 {
@@ -89,7 +90,7 @@ static int read_name(struct parts *p, const char *word)
         p->gate_double = i == 4;
     else if (i < 7)
         p->count = i == 6;
-    return i < 7 && (i < 3 || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT));
+    return i < 7 && (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT));
 }
 
 static int read_part(struct parts *p, const char *word)
@@ -132,6 +133,8 @@ static struct parts usual_of(clgaze_op op, int gpu)
         only(p.dim, 128);
     if (op != CLGAZE_ATTEND)
         only(p.group, 4);
+    if (op == CLGAZE_PREFILL) /* its operations are tuned with it: those that are usual */
+        only(p.dtype, gpu ? 2 : 1);
     return p;
 }
 
@@ -146,10 +149,10 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
         return 1;
     }
     word = strtok_r(copy, " ", &rest);
-    while (word && op < 5 && strcmp(word, ops[op]) != 0)
+    while (word && op < OPS && strcmp(word, ops[op]) != 0)
         op++;
-    if (!word || op == 5) {
-        snprintf(why, MAX_WHY, "it begins with pool, gate, score, select or attend");
+    if (!word || op == OPS) {
+        snprintf(why, MAX_WHY, "it begins with pool, gate, score, select, attend or prefill");
         return 1;
     }
     p = usual_of((clgaze_op)op, gpu);
@@ -170,9 +173,10 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
 
 void tune_problems_usual(struct tune_problems *all, int gpu)
 {
-    static const clgaze_op order[] = {CLGAZE_ATTEND, CLGAZE_POOL, CLGAZE_SCORE, CLGAZE_GATE, CLGAZE_SELECT};
+    static const clgaze_op order[OPS] = {CLGAZE_ATTEND, CLGAZE_POOL,   CLGAZE_SCORE,
+                                         CLGAZE_GATE,   CLGAZE_SELECT, CLGAZE_PREFILL};
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < OPS; i++) {
         struct parts p = usual_of(order[i], gpu);
 
         if (!gpu)

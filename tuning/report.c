@@ -74,8 +74,15 @@ static double gain(const clgaze_tune_result *r)
     return r->best_us > 0 ? r->before_us / r->best_us : 1;
 }
 
+static int is_prefill(const clgaze_tune_result *r)
+{
+    return strncmp(r->problem, "prefill ", 8) == 0;
+}
+
 static void print_table(int code, const char *nothing)
 {
+    int whole = 0;
+
     if (heard.n == 0) {
         if (code == 0)
             printf("nothing was tuned: %s, or the time ended first\n", nothing);
@@ -90,7 +97,10 @@ static void print_table(int code, const char *nothing)
         printf("%-30s %10.1f %10.1f %5.2fx  %s%s%s%s\n", r->problem, r->before_us, r->best_us, gain(r),
                same ? "nothing" : r->before, same ? "" : " -> ", same ? "" : r->best,
                r->finished ? "" : " (unfinished)");
+        whole += is_prefill(r);
     }
+    if (whole)
+        puts("prefill: choosing blocks and dense attention, at the density in per cent from which dense is quicker");
 }
 
 static cJSON *result_json(const clgaze_tune_result *r)

@@ -3,8 +3,8 @@
  */
 #include "tune.h"
 
+#include "break_even.h"
 #include "fail.h"
-#include "records.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -165,20 +165,43 @@ static void show(const clgaze_context *context, const char *name, const struct c
     cJSON_AddItemToArray(list, one);
 }
 
+/* From which density a prefill may be dense: what a plan with problem.auto_density asks. */
+static void show_break_even(clgaze_context *context, const char *name, const clgaze_problem *p, const char *out,
+                            cJSON *list)
+{
+    static const char *const words[] = {"measured on this device", "measured on this device with another driver",
+                                        "measured on this device for another length"};
+    struct clg_record record;
+    const int near = clg_break_even_find(context, p, &record);
+    const char *reason =
+        near < 0 ? "no break-even is known: blocks are chosen, whatever density is expected" : words[near];
+    char text[64] = "sparse";
+    struct clg_text name_text = {text, sizeof text, 0};
+    const struct clg_stage stage = {.name = text, .reason = (char *)(uintptr_t)reason};
+
+    if (near >= 0)
+        clg_space_print(&clg_kernel_dense, record.values, &name_text);
+    show(context, name, &stage, near < 0 ? NULL : &record, out, list);
+}
+
 int tune_show(clgaze_context *context, const struct tune_problems *problems, const char *out, cJSON *into)
 {
     cJSON *list = into ? cJSON_AddArrayToObject(into, "problems") : NULL;
     clgaze_status st = CLGAZE_OK;
 
     for (int i = 0; i < problems->n && !st; i++) {
+        const clgaze_op op = problems->at[i].op;
+        const clgaze_problem *p = &problems->at[i].problem;
         struct clg_stage stage;
         struct clg_record record;
         char name[96] = "";
 
         memset(&stage, 0, sizeof stage);
-        st = clgaze_tuning_problem(context, problems->at[i].op, &problems->at[i].problem, name, sizeof name);
-        st = st ? st : clg_choose(context, problems->at[i].op, &problems->at[i].problem, NULL, &stage);
-        if (!st)
+        st = clgaze_tuning_problem(context, op, p, name, sizeof name);
+        st = st || op == CLGAZE_PREFILL ? st : clg_choose(context, op, p, NULL, &stage);
+        if (!st && op == CLGAZE_PREFILL)
+            show_break_even(context, name, p, out, list);
+        else if (!st)
             show(context, name, &stage, record_of(context, name, &stage, &record) ? &record : NULL, out, list);
         clg_stage_free(context, &stage);
     }

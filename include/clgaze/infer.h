@@ -129,7 +129,12 @@ typedef struct clgaze_problem {
     const char *kernel;    /**< NULL (default), or a strategy to force, with tunables if
                                 wanted: "attend_cpu BM=32"; copied.  The other operations
                                 of prefill choose for themselves                      */
-    uint32_t reserved[16]; /**< zero                                               */
+    double auto_density;   /**< AUTO, read by prefill alone.  0 (default): attend to the
+                                  chosen blocks, always.  In (0, 1]: the density that you
+                                  expect of the lists, and your consent to answers over
+                                  every visible key where that is quicker: see
+                                  clgaze_prefill_plan()                                 */
+    uint32_t reserved[14]; /**< zero                                               */
 } clgaze_problem;
 
 /** Return a problem with every default set and the rest zero. @since 1.0 */
@@ -237,6 +242,19 @@ typedef struct clgaze_plan clgaze_plan; /* opaque, immutable */
  * @retval CLGAZE_ERR_BUILD        The compiler's log went to the log callback.
  * @retval CLGAZE_ERR_OPENCL, CLGAZE_ERR_NO_MEMORY
  *
+ * @par AUTO
+ * Above some density, the break-even, dense attention is quicker than choosing
+ * blocks and attending to them.  clgaze_tune() measures it.  A prefill plan
+ * with problem.auto_density at or above the break-even of this device is
+ * *dense*: it attends to every visible key and chooses nothing.  `out` and
+ * `lse` are then those of dense attention, not those of the chosen blocks.
+ * Without a record of this device the plan is as if nobody had asked.  Nothing
+ * is read back: what the lists of a call turn out to be changes nothing.
+ * clgaze_plan_kernel(plan, CLGAZE_PREFILL) says "dense" or "sparse",
+ * clgaze_plan_reason() why.  A dense plan holds attend alone and runs as
+ * CLGAZE_PREFILL alone; q, k, v and out are all that a call needs, and one that
+ * gives q_pooled .. blocks, which would not be written, is refused.
+ *
  * @since 1.0
  */
 CLGAZE_API clgaze_status clgaze_pool_plan(clgaze_context *context, const clgaze_problem *problem, clgaze_plan **plan);
@@ -270,7 +288,8 @@ CLGAZE_API int32_t clgaze_plan_width(const clgaze_plan *plan);
  * Name the strategy chosen for `op` and its tunables: "attend_cpu BM=64 KT=64".
  *
  * @return A string that lives as long as the plan; NULL if the plan does not
- *         hold `op`.
+ *         hold `op`.  Of CLGAZE_PREFILL "dense" or "sparse" with
+ *         problem.auto_density, else NULL.
  * @since 1.0
  */
 CLGAZE_API const char *clgaze_plan_kernel(const clgaze_plan *plan, clgaze_op op);
@@ -347,7 +366,8 @@ CLGAZE_API clgaze_status clgaze_warm(clgaze_context *context, size_t n, clgaze_r
  * @retval CLGAZE_ERR_NULL        A handle or a needed tensor is missing.
  * @retval CLGAZE_ERR_DTYPE, _RANK, _SIZE, _HEADS, _STRIDE, _BOUNDS, _OVERLAP
  *                                A tensor cannot be used.
- * @retval CLGAZE_ERR_VALUE       The plan is of another operation.
+ * @retval CLGAZE_ERR_VALUE       The plan is of another operation, or is dense by
+ *                                problem.auto_density and the call wants lists of it.
  * @retval CLGAZE_ERR_WORKSPACE   Missing, misaligned or too small.
  * @retval CLGAZE_ERR_CONTEXT     A queue or buffer of another context or device.
  * @retval CLGAZE_ERR_LIST        problem.validate found a bad list.

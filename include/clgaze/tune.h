@@ -6,7 +6,9 @@
  * them.  Records come from the library itself, from the user's folder
  * ($XDG_CACHE_HOME/clgaze, read when the context is made), from
  * clgaze_tuning_load() and from clgaze_tune(); later ones win, one by one.
- * Tuning changes times, never what an operation computes.
+ * Tuning changes times, never what an operation computes.  The one exception is
+ * asked for, by problem.auto_density: then the break-even of a prefill, a record
+ * like any other ("dense FROM=40"), decides whether blocks are chosen at all.
  *
  * A problem is written "attend f16 d128 b64 g4 n32k": the operation, then the
  * parts that matter to it, then its length class, a power of two that the
@@ -58,7 +60,9 @@ typedef struct clgaze_tune_options {
     clgaze_tune_again again; /**< which problems that have a record of this driver   */
     const char *journal;     /**< file that names the candidate under way, so that one
                                   that ends the process is skipped next time, even if it is
-                                  what plans use; NULL: none.  For one process at a time */
+                                  what plans use; NULL: none.  Of several processes each
+                                  makes one of its own, FILE, FILE.1 ..; none that has
+                                  nothing to name stays                             */
     /** Called before each problem and between measurements; not 0 stops: what was found is kept. */
     int (*progress)(void *user, const clgaze_tune_progress *progress);
     /** Called after each problem, its record already in the context (none if the search was
@@ -81,13 +85,13 @@ typedef struct clgaze_tune_options {
  * @param[in] context   Its records are changed; not while plans are made in other threads
  *                      that must not see both.
  * @param[in] n         Number of requests.
- * @param[in] requests  Operations and problems; CLGAZE_PREFILL stands for its five.
- *                      `plan` is not touched.
+ * @param[in] requests  Operations and problems; CLGAZE_PREFILL stands for its five, and for
+ *                      the break-even of the whole when they have records.  `plan` is not touched.
  * @param[in] options   Read during the call only; not NULL.
  *
  * @retval CLGAZE_OK             Also when the budget ended first, or nothing was better.
  * @retval CLGAZE_ERR_NULL       A NULL argument.
- * @retval CLGAZE_ERR_VALUE      A budget of 0 or less.
+ * @retval CLGAZE_ERR_VALUE      A budget of 0 or less, or an operation of training.
  * @retval CLGAZE_ERR_CANCELLED  `progress` said so; what was found is kept.
  * @retval others                As clgaze_plan_create(): no plan of a problem can be made.
  *
@@ -99,6 +103,7 @@ CLGAZE_API clgaze_status clgaze_tune(clgaze_context *context, size_t n, const cl
 /**
  * Write a problem as the tuner names it.
  *
+ * @param[in]  op    One of the five, or CLGAZE_PREFILL for the break-even.
  * @param[out] text  "attend f16 d128 b64 g4 n32k", cut at `capacity` bytes.
  *
  * @retval CLGAZE_OK
@@ -147,7 +152,8 @@ CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char 
  * the user's file takes it from the file of misses, too.  Of more than 64 the oldest are forgotten.
  *
  * @param[out] ops, problems  Up to `capacity` of them, as clgaze_tune() wants them: one of
- *                            the five operations each; `values` and `kernel` are NULL.
+ *                            the five operations each, or CLGAZE_PREFILL where
+ *                            auto_density was set; `values` and `kernel` are NULL.
  *                            Either may be NULL.
  *
  * @return The number of misses, which may be more than `capacity`; 0 also when the file
