@@ -101,7 +101,7 @@ static void layers_of_a_file_are_used(void **state)
     const cJSON *row = cJSON_GetArrayItem(member(json, "rows"), 0);
 
     (void)state;
-    assert_true(number_of(row, "seq") == 3072 && number_of(row, "heads") == 4 && number_of(row, "kv_heads") == 1);
+    assert_true(number_of(row, "seq") == 2048 && number_of(row, "heads") == 4 && number_of(row, "kv_heads") == 1);
     assert_string_equal(member(row, "dtype")->valuestring, "f16");
     assert_string_equal(member(row, "rule")->valuestring, "topp");
     assert_true(number_of(row, "value") == .7);
