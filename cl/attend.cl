@@ -93,8 +93,8 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
     __local float qs[BM * DS], kv[BN * DS], ps[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_q + BM - 1) / BM;
-    const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / max(tiles, 1), part = last - i * max(tiles, 1), h = get_group_id(1), s = get_group_id(2);
+    const int last = GROUP_BACKWARDS(0); /* longest rows first */
+    const int i = last / max(tiles, 1), part = last - i * max(tiles, 1), h = GROUP(1), s = GROUP(2);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
     const int t0 = i * block_q + part * BM;

@@ -99,8 +99,8 @@ bwd_kv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
     __local float own[2 * BM * DS], tile[2 * BN * DS], ps[BM * PS], ds[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_k + BM - 1) / BM, words = (rows + 31) / 32;
-    const int j = (int)get_group_id(0) / tiles, part = (int)get_group_id(0) - j * tiles;
-    const int hk = get_group_id(1), s = get_group_id(2);
+    const int j = GROUP(0) / tiles, part = GROUP(0) - j * tiles;
+    const int hk = GROUP(1), s = GROUP(2);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
     const int key = j * block_k + part * BM, ahead = at.sk - at.sq; /* the first query sees key `ahead` */
@@ -174,8 +174,8 @@ bwd_q(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, 
     __local float own[2 * BM * DS], tile[2 * BN * DS], ds[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_q + BM - 1) / BM;
-    const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / tiles, part = last - i * tiles, h = get_group_id(1), s = get_group_id(2);
+    const int last = GROUP_BACKWARDS(0); /* longest rows first */
+    const int i = last / tiles, part = last - i * tiles, h = GROUP(1), s = GROUP(2);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
     const int t = i * block_q + part * BM, ahead = at.sk - at.sq, hk = h / group;

@@ -98,8 +98,8 @@ bwd_kv_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
            float fold, float scale)
 {
     const int tiles = (block_k + BM - 1) / BM, words = (rows + 31) / 32;
-    const int j = (int)get_group_id(0) / tiles, part = (int)get_group_id(0) - j * tiles;
-    const int hk = get_group_id(1), s = get_group_id(2);
+    const int j = GROUP(0) / tiles, part = GROUP(0) - j * tiles;
+    const int hk = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int key = j * block_k + part * BM, ahead = at.sk - at.sq; /* the first query sees key `ahead` */
     const int n_k = min(min(block_k - part * BM, BM), at.sk - key);
@@ -177,8 +177,8 @@ bwd_q_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
           int block_k, int q_heads, int group, float fold, float scale)
 {
     const int tiles = (block_q + BM - 1) / BM;
-    const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / tiles, part = last - i * tiles, h = get_group_id(1), s = get_group_id(2);
+    const int last = GROUP_BACKWARDS(0); /* longest rows first */
+    const int i = last / tiles, part = last - i * tiles, h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int t = i * block_q + part * BM, n_q = min(min(block_q - part * BM, BM), at.sq - t);
 

@@ -352,8 +352,8 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
            int block_k, int q_heads, int group, float fold, float scale)
 {
     const int tiles = (block_q + BM - 1) / BM;
-    const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / tiles, part = last - i * tiles, h = get_group_id(1), s = get_group_id(2);
+    const int last = GROUP_BACKWARDS(0); /* longest rows first */
+    const int i = last / tiles, part = last - i * tiles, h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int t0 = i * block_q + part * BM;
     const int n_q = min(min((part + 1) * BM, block_q) - part * BM, at.sq - t0);

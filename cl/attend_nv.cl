@@ -258,9 +258,9 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     const uint k_place = local_address(tiles), v_place = k_place + STAGES * TILE_BYTES;
     const int warp_group = get_local_id(0) / 128;
     const int parts = (block_q + ROWS * 64 - 1) / (ROWS * 64);
-    const int last = (int)get_num_groups(0) - 1 - (int)get_group_id(0); /* longest rows first */
-    const int i = last / max(parts, 1), part = last - i * max(parts, 1), s = get_group_id(2);
-    const int h = (int)get_group_id(1) * HEADS + warp_group % HEADS, hk = h / max(group, 1);
+    const int last = GROUP_BACKWARDS(0); /* longest rows first */
+    const int i = last / max(parts, 1), part = last - i * max(parts, 1), s = GROUP(2);
+    const int h = GROUP(1) * HEADS + warp_group % HEADS, hk = h / max(group, 1);
     const bool live = s < sequences;
     const seq_t at = seq_at(seqs + seqs_from, live ? s : 0, sq, sk);
     const int first = part * ROWS * 64, mine = first + warp_group / HEADS * 64;

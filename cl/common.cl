@@ -108,6 +108,12 @@ static inline ulong token_at(ulong4 at, int batch, int token, int head)
     return at.x + (ulong)batch * at.y + (ulong)token * at.z + (ulong)head * at.w;
 }
 
+/* The group's number in all that is to be done, of which a launch may be a part; and counted from the last
+ * on where that begins first.  See clg_enqueue_long(). */
+#define FIRST_GROUP(d)     (get_global_offset(d) / get_local_size(d))
+#define GROUP(d)           ((int)(FIRST_GROUP(d) + get_group_id(d)))
+#define GROUP_BACKWARDS(d) ((int)(FIRST_GROUP(d) + get_num_groups(d) - 1 - get_group_id(d)))
+
 /* Key blocks that query block i sees: 0 .. answer - 1.  Causal is aligned
  * bottom-right; the last valid query of the block decides. */
 static inline int visible_blocks(int causal, int i, int block_q, int block_k, int sq, int sk)

@@ -23,7 +23,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate(__global cons
                                                                    int share, int k)
 {
     __local float a[2 * STEP * PITCH] __attribute__((aligned(16))), b[2 * STEP * PITCH] __attribute__((aligned(16)));
-    const int c0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE, h = get_group_id(2);
+    const int c0 = GROUP(0) * TILE, i0 = GROUP(1) * TILE, h = GROUP(2);
     const int from_heads = heads / max(share, 1), steps = i0 < rows ? k / STEP : 0;
     __global const float *from = x + x_at + (ulong)(h / max(share, 1)) * k;
     const ulong matrix = w_at + (ulong)h * k * DG;

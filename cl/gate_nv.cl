@@ -89,7 +89,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate_nv(__global c
     __local uint4 places[3 * PLACE / 16] __attribute__((aligned(1024)));
     __local float matrix[2 * 32 * PITCH] __attribute__((aligned(16)));
     const uint place = local_address(places);
-    const int c0 = get_group_id(0) * TILE, i0 = get_group_id(1) * TILE, h = get_group_id(2);
+    const int c0 = GROUP(0) * TILE, i0 = GROUP(1) * TILE, h = GROUP(2);
     const int from_heads = heads / max(share, 1), panels = i0 < rows ? (k + 31) / 32 : 0;
     __global const float *from = x + x_at + (ulong)(h / max(share, 1)) * k;
     __global const elem *from_w = w + w_at + (ulong)h * k * DG;

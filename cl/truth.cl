@@ -47,9 +47,9 @@ truth_lse(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
 {
     __local float qs[BM * DS], ks[BN * DS], all[BM * TX];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
-    const int h = get_group_id(1), s = get_group_id(2);
+    const int h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
-    const int t0 = (int)(get_num_groups(0) - 1 - get_group_id(0)) * BM; /* longest rows first */
+    const int t0 = GROUP_BACKWARDS(0) * BM; /* longest rows first */
     const int n_q = s < sequences ? clamp(at.sq - t0, 0, BM) : 0;
     const int limit = t0 + at.sk - at.sq + 1, hk = h / max(group, 1);
     const int keys = n_q > 0 ? (CAUSAL ? min(at.sk, limit + n_q - 1) : at.sk) : 0;
@@ -121,7 +121,7 @@ truth_map(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
 {
     __local float qs[BM * DS], ks[BN * DS], all[WG];
     const int item = get_local_id(0), ty = item / TX;
-    const int i = (int)(get_num_groups(0) - 1 - get_group_id(0)), h = get_group_id(1), s = get_group_id(2);
+    const int i = GROUP_BACKWARDS(0), h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
     const int n_rows = s < sequences ? clamp(at.sq - i * block_q, 0, block_q) : 0, hk = h / max(group, 1);
     const int see = n_rows > 0 ? min(max(visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk), 0), cols) : 0;

@@ -121,6 +121,15 @@ clgaze_status clg_device_pick(const clgaze_context *ctx, const char *pick, cl_de
                     "device \"%s\" is neither an index below %zu nor part of the name of a device here", pick, n);
 }
 
+/* What surely ends in time, of a slow device of its kind.  Windows ends launches of 2 s.  An NVIDIA GPU with
+ * matrix units multiplies 20 times as much; Intel's compute units are the smallest.  Nobody watches CPUs. */
+static double launch_macs(const struct clg_device *device)
+{
+    const double each = device->nv_arch >= 80 ? 4e10 : strstr(device->vendor, "Intel") ? 2e8 : 2e9;
+
+    return device->cpu ? 0 : each * (double)device->compute_units;
+}
+
 clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct clg_device *device)
 {
     clgaze_status st = CLGAZE_OK;
@@ -155,6 +164,7 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     device->rusticl = strstr(device->platform, "rusticl") != NULL;
     if (strstr(device->platform, "NVIDIA"))
         device->nv_arch = nv_arch(id);
+    device->launch_macs = launch_macs(device);
     device->options = "";
     for (size_t i = 0; i < CLG_COUNT(quirks); i++)
         if (strstr(device->platform, quirks[i].platform))

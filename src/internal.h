@@ -71,6 +71,7 @@ struct clg_device {
     bool cpu, pocl, rusticl;
     size_t local_bytes, max_group, max_item[3], max_alloc, compute_units, float_width;
     int nv_arch;         /* NVIDIA's compute capability, 90 for 9.0; 0: another vendor */
+    double launch_macs;  /* multiply-adds that surely end within some 0.2 s: longer launches are cut; 0: none is */
     const char *options; /* what every kernel is compiled with here */
     char platform[128], platform_version[128], vendor[128], name[128], driver[64];
 };
@@ -365,6 +366,12 @@ struct clg_arg {
 /* Enqueue `entry` of the stage: `groups` work-groups of `local` items. */
 clgaze_status clg_enqueue(struct clg_run *run, int entry, const size_t groups[3], const size_t local[3],
                           const struct clg_arg *args, int n_args);
+/* The same of `macs` multiply-adds: in parts where one launch might outlast a display's watchdog.  Its kernel
+ * takes its group from GROUP() or GROUP_BACKWARDS() of cl/common.cl. */
+clgaze_status clg_enqueue_long(struct clg_run *run, int entry, const size_t groups[3], const size_t local[3],
+                               const struct clg_arg *args, int n_args, double macs);
+/* Multiply-adds of one product of all queries with the keys that they may see, at most. */
+double clg_attention_macs(const struct clg_run *run);
 /* Where a token tensor lies, as a kernel's ulong4: offset, batch, token and head stride. */
 cl_ulong4 clg_at(const clgaze_tensor *t);
 /* A compact tensor of our own, `bytes` into a place of the workspace. */

@@ -88,7 +88,8 @@ typedef struct clgaze_problem {
     int32_t max_batch;  /**< most sequences of a call, >= 1, default 1             */
     int32_t max_q;      /**< most query tokens of a sequence; packed: of all together.
                              Not given by the default, nor are heads and head_dim  */
-    int32_t max_k;      /**< the same for keys                                     */
+    int32_t max_k;      /**< the same for keys.  Batch x Hq x query blocks, and batch x
+                             key blocks, are 2^30 at most: CLGAZE_ERR_LIMIT        */
 
     /* pool and gate */
     uint32_t q_pool;           /**< default CLGAZE_AVG                              */

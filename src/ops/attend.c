@@ -90,7 +90,7 @@ clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
                                    CLG_ARG(scale)};
 
     clg_attend_fold(p, &fold, &scale);
-    return clg_enqueue(run, 0, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, 0, groups, local, args, CLG_COUNT(args), 2 * clg_attention_macs(run));
 }
 
 /* ---- any device ---------------------------------------------------------- */

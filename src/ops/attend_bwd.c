@@ -121,7 +121,7 @@ clgaze_status clg_bwd_kv(struct clg_run *run, struct clg_cut cut)
     };
 
     scales(p, &fold, &scale);
-    return clg_enqueue(run, CLG_BWD_KV, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, CLG_BWD_KV, groups, local, args, CLG_COUNT(args), 4 * clg_attention_macs(run));
 }
 
 clgaze_status clg_bwd_q(struct clg_run *run, struct clg_cut cut)
@@ -176,7 +176,7 @@ clgaze_status clg_bwd_q(struct clg_run *run, struct clg_cut cut)
     };
 
     scales(p, &fold, &scale);
-    return clg_enqueue(run, CLG_BWD_Q, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, CLG_BWD_Q, groups, local, args, CLG_COUNT(args), 3 * clg_attention_macs(run));
 }
 
 clgaze_status clg_bwd_launch(struct clg_run *run, struct clg_cut cut)

@@ -155,7 +155,8 @@ static clgaze_status enqueue_side(struct clg_run *run, int entry)
                                    CLG_ARG(first),
                                    CLG_ARG(count)};
 
-    return clg_enqueue(run, entry, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, entry, groups, local, args, CLG_COUNT(args),
+                            (double)count * cols * clg_gate_dim(p) * heads * sequences);
 }
 
 /* ---- the whole ------------------------------------------------------------------------ */
@@ -226,7 +227,7 @@ static clgaze_status enqueue_weights(struct clg_run *run, const struct clg_gate_
                                    CLG_ARG(side),
                                    CLG_ARG(s->block)};
 
-    return clg_enqueue(run, WEIGHTS, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, WEIGHTS, groups, local, args, CLG_COUNT(args), clg_gate_macs(run, s));
 }
 
 static clgaze_status enqueue_update(struct clg_run *run, const struct clg_gate_side *s, const struct matrix *m)

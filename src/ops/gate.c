@@ -28,6 +28,11 @@ const char *clg_gate_fits(const struct clg_device *device, const clgaze_problem 
     return clg_tile_fits(device, p->head_dim, values);
 }
 
+double clg_gate_macs(const struct clg_run *run, const struct clg_gate_side *s)
+{
+    return (double)s->rows * run->n.batch * s->k * clg_gate_dim(run->p) * s->heads;
+}
+
 /* All products take the same arguments. */
 static clgaze_status enqueue(struct clg_run *run, const struct clg_gate_side *s, const size_t groups[3], size_t items)
 {
@@ -38,7 +43,7 @@ static clgaze_status enqueue(struct clg_run *run, const struct clg_gate_side *s,
                                    CLG_ARG(s->y->buffer), CLG_ARG(y_at), CLG_ARG(rows),         CLG_ARG(s->heads),
                                    CLG_ARG(s->share),     CLG_ARG(s->k)};
 
-    return clg_enqueue(run, GATE, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, GATE, groups, local, args, CLG_COUNT(args), clg_gate_macs(run, s));
 }
 
 /* In tiles of work-groups of `items`. */

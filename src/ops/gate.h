@@ -21,6 +21,8 @@ struct clg_gate_side clg_gate_side(const struct clg_run *run, bool keys);
  * without a matrix from x to y. `back`: the transposed turn. */
 clgaze_status clg_gate_turn(struct clg_run *run, int entry, const struct clg_gate_side *q,
                             const struct clg_gate_side *k, int sides, bool back);
+/* Multiply-adds of a side's matrix. */
+double clg_gate_macs(const struct clg_run *run, const struct clg_gate_side *s);
 /* y = x w by cl/gate.cl. */
 clgaze_status clg_gate_multiply(struct clg_run *run, const struct clg_gate_side *s);
 /* Both sides: `multiply` where there is a matrix, then RoPE. */

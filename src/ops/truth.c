@@ -36,6 +36,15 @@ static clgaze_status enqueue_attend(struct clg_run *run, const int *values)
     return st;
 }
 
+static double dense_macs(const struct clg_run *run)
+{
+    const clgaze_problem d = dense(run->p);
+    struct clg_run of = *run;
+
+    of.p = &d;
+    return clg_attention_macs(&of);
+}
+
 static clgaze_status enqueue_lse(struct clg_run *run, const int *values)
 {
     const clgaze_problem *p = run->p;
@@ -65,7 +74,7 @@ static clgaze_status enqueue_lse(struct clg_run *run, const int *values)
                                    CLG_ARG(scale)};
 
     clg_attend_fold(p, &fold, &scale);
-    return clg_enqueue(run, TRUTH_LSE, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, TRUTH_LSE, groups, local, args, CLG_COUNT(args), dense_macs(run));
 }
 
 static clgaze_status enqueue_map(struct clg_run *run, const int *values)
@@ -104,7 +113,7 @@ static clgaze_status enqueue_map(struct clg_run *run, const int *values)
                                    CLG_ARG(scale)};
 
     clg_attend_fold(p, &fold, &scale);
-    return clg_enqueue(run, TRUTH_MAP, groups, local, args, CLG_COUNT(args));
+    return clg_enqueue_long(run, TRUTH_MAP, groups, local, args, CLG_COUNT(args), dense_macs(run));
 }
 
 static clgaze_status launch(struct clg_run *run)
