@@ -16,6 +16,7 @@
  *   terminal.c         its width and colours
  *   sparse_page.c      the screen that a person reads
  *   sparse_report.c    JSON, CSV and markdown
+ *   outputs.c          the files
  *   sparse_compare.c   two results beside each other
  *   sparse_plot.c      the drawing; axis.c its axes
  */
@@ -241,6 +242,7 @@ struct result {
     struct row *rows, prefill;     /* prefill.seq 0: none                     */
     int n, most;                   /* rows, and those asked for               */
     bool stopped;                  /* by Ctrl-C                               */
+    bool held;                     /* longer launches would keep a screen from being drawn */
     bool battery, tuned;
     char tune[192]; /* the command that tunes                                */
 };
@@ -276,6 +278,14 @@ int write_csv(FILE *f, const struct result *results, int n);
 int write_markdown(FILE *f, const struct result *results, int n);
 /* Read the first result of a JSON file; free its rows.  Returns 0, or an exit code after a sentence. */
 int read_json(const char *path, struct result *result);
+
+/* ---- outputs.c ---- */
+
+/* Open them before anything is measured, so that a wrong path costs no minute; write, in the formats that
+ * were asked for; close.  0, or an exit code after a sentence. */
+int open_outputs(const struct options *o, FILE **files);
+int write_outputs(FILE **files, const struct result *results, int n);
+int close_outputs(FILE **files);
 
 /* ---- sparse_compare.c ---- */
 

@@ -337,7 +337,11 @@ void page_foot(FILE *f, const struct result *r)
                       "units, whose "
                       "peak is not measured).");
     if (r->n < r->most)
-        say(f, "%s: %d of %d rows.", r->stopped ? "Interrupted" : "Time was up", r->n, r->most);
+        say(f, "%s: %d of %d rows.",
+            r->stopped ? "Interrupted"
+            : r->held  ? "Longer launches would freeze the screen"
+                       : "Time was up",
+            r->n, r->most);
 }
 
 /* ---- devices side by side ---- */

@@ -416,6 +416,9 @@ static void page_tells_its_doubts(void **state)
     assert_non_null(strstr(foot_of(&r), "2 of 5 rows are rough"));
     rows[1].clock = 1.5;
     assert_non_null(strstr(foot_of(&r), "disagree by 50%"));
+    assert_non_null(strstr(foot_of(&r), "Time was up: 6 of 7 rows."));
+    r.held = true;
+    assert_non_null(strstr(foot_of(&r), "would freeze the screen: 6 of 7 rows."));
     r.tuned = true;
     r.stopped = true;
     text = foot_of(&r);
