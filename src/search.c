@@ -215,7 +215,7 @@ static void duel(struct field *f)
 
 bool clg_search_run(struct clg_search *s, bool *seen)
 {
-    struct field f = {.s = s, .n = 1};
+    struct field f = {.s = s, .n = 1, .longest = s->building};
     bool failed = false;
 
     s->best = 0;

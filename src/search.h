@@ -15,6 +15,7 @@ struct clg_search {
     int n;           /* candidates 0 .. n-1; 0 is what is used now       */
     int cap;         /* most candidates to try; 0: no cap                */
     double deadline; /* on `clock`                                       */
+    double building; /* seconds that opening a candidate may take, as far as is known */
     void *user;
     double (*clock)(void *user);                  /* seconds                             */
     bool (*open)(void *user, int candidate);      /* make it ready; false: it cannot be used */

@@ -97,7 +97,7 @@ out:
 
 #define STOPPED "tuning was stopped by the caller; what was found is kept"
 
-static clgaze_status search_best(struct subject *s, double deadline)
+static clgaze_status search_best(struct subject *s, double deadline, double building)
 {
     const clgaze_context *ctx = s->ctx;
     struct clg_search search = clg_subject_search(s);
@@ -106,6 +106,7 @@ static clgaze_status search_best(struct subject *s, double deadline)
 
     NEED(seen, CLGAZE_ERR_NO_MEMORY, "no memory for tuning");
     search.deadline = deadline;
+    search.building = building;
     NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
          s->ear.reason);
     TRY(keep(s, &search));
@@ -231,7 +232,7 @@ static clgaze_status tune_one(struct session *all, const struct item *item)
         goto out;
     all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;
     share = share_of(all, end - now);
-    TRY(search_best(&s, now + share < end ? now + share : end));
+    TRY(search_best(&s, now + share < end ? now + share : end, all->opening));
 out:
     all->done++;
     clg_subject_close(&s);

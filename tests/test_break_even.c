@@ -335,7 +335,8 @@ static void measures_it(void **state)
     from = known_from(ctx);
     snprintf(text, sizeof text, "dense FROM=%d", from);
     assert_string_equal(run.last.best, text);
-    assert_true(run.last.finished && run.last.before_us > 0 && run.last.best_us > 0);
+    assert_true(run.last.before_us > 0 && run.last.best_us > 0);
+    assert_int_equal(run.last.finished, run.last.noise <= 0.25); /* of a machine in use it may not be the last word */
     assert_true(is_dense(ctx, 0.01 * from, "on this device"));
     assert_int_equal(is_dense(ctx, 0.01 * from - 0.001, "on this device"), from == 0);
     assert_ok(tune(ctx, CLGAZE_TUNE_NEW, 0, NULL));

@@ -201,6 +201,20 @@ static void deadline_ends_it(void **state)
     assert_true(s.best != 0); /* what was found by then is used */
 }
 
+/* What a build takes is known before the first: none is begun that would end too late. */
+static void no_time_to_build(void **state)
+{
+    struct fake f = {.best = MANY - 1, .build = 3.0, .random = 1};
+    struct clg_search s = search_of(&f);
+
+    (void)state;
+    s.deadline = 8.0;
+    s.building = 3.5;
+    assert_true(run(&s));
+    assert_int_equal(f.opened, 1);
+    assert_true(f.now < 3.1 && !s.finished);
+}
+
 static void cap_and_caller_end_it(void **state)
 {
     struct fake f = {.best = MANY - 1, .random = 1}, g = {.best = MANY - 1, .random = 1, .stop_after = 5};
@@ -246,8 +260,9 @@ int main(void)
         cmocka_unit_test(finds_the_best),          cmocka_unit_test(noise_does_not_win),
         cmocka_unit_test(refused_is_never_chosen), cmocka_unit_test(failing_is_never_chosen),
         cmocka_unit_test(slow_is_left_at_once),    cmocka_unit_test(first_must_work),
-        cmocka_unit_test(deadline_ends_it),        cmocka_unit_test(cap_and_caller_end_it),
-        cmocka_unit_test(a_single_candidate),      cmocka_unit_test(median_and_quartiles),
+        cmocka_unit_test(deadline_ends_it),        cmocka_unit_test(no_time_to_build),
+        cmocka_unit_test(cap_and_caller_end_it),   cmocka_unit_test(a_single_candidate),
+        cmocka_unit_test(median_and_quartiles),
     };
 
     return TEST_MAIN(tests);

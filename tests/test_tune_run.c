@@ -291,6 +291,11 @@ static void measures_the_break_even(void **state)
     tuner_says("(0 days ago)");
     assert_int_equal(tuner("--budget 60 --problem 'prefill f32 d16 b16 g2 n256'"), 0);
     tuner_says("nothing was tuned");
+    assert_int_equal(tuner("--budget 60 --cap 2 --problem 'prefill f32 d16 b16 g2 count n256'"), 0);
+    tuner_says("\nprefill f32 d16 b16 g2 dg16 single count n256 "); /* of its five select alone was left */
+    assert_null(strstr(tuner_out, "attend "));
+    if (strstr(tuner_err, "no kernel of operation"))
+        fail_msg("%s", tuner_err);
 }
 
 int main(void)

@@ -50,10 +50,10 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
     p.max_k = p.max_k < LONGEST ? p.max_k : LONGEST;
     memset(&probe, 0, sizeof probe);
     s->ctx = context;
-    s->op = item->op;
+    s->op = item->op == CLGAZE_PREFILL ? CLGAZE_ATTEND : item->op; /* which is most of it */
     s->options = &probe.options;
     s->journal = &probe.journal;
-    s->problem = clg_tune_problem(item->op, &p);
+    s->problem = clg_tune_problem(s->op, &p);
     probe.open = clg_subject_open(s) == CLGAZE_OK;
     if (!probe.open)
         return 0;
