@@ -261,7 +261,7 @@ static int embedding(struct backward *b, const cl_int *tokens)
     int code = buffer_write(m, places, b->bytes[D_PLACES], b->sorted);
     if (!code)
         code = buffer_write(m, first, ((size_t)n + 1) * sizeof(cl_int), b->sorted + b->forward.seq);
-    return code ? code : launch(m, K_SCATTER, (size_t)table->cols, (size_t)n, 1, args, 7);
+    return code ? code : launch(m, K_SCATTER, (size_t)table->cols, (size_t)n, 64, args, 7);
 }
 
 int backward_run(struct backward *b, const cl_int *tokens, double weight, double *loss)

@@ -25,8 +25,8 @@ static int columns(struct backward *b, cl_mem dy, cl_mem x, cl_int rows, cl_int 
     const struct arg sum[] = {ARG(dy),    ARG(other), ARG(scale), ARG(scaled),
                               ARG(width), ARG(rows),  ARG(per),   ARG(part)};
     const struct arg add[] = {ARG(part), ARG(width), ARG(parts), ARG(to)};
-    int code = launch(m, K_COLUMNS, (size_t)width, (size_t)parts, 1, sum, 8);
-    return code ? code : launch(m, K_ADD_PARTS, (size_t)width, 1, 1, add, 4);
+    int code = launch(m, K_COLUMNS, (size_t)width, (size_t)parts, 64, sum, 8);
+    return code ? code : launch(m, K_ADD_PARTS, (size_t)width, 1, 64, add, 4);
 }
 
 int backward_norm(struct backward *b, cl_mem x, cl_mem w, cl_int rows, cl_int width, cl_mem dy, cl_int add,

@@ -102,7 +102,7 @@ int forward_embed(struct forward *f, const cl_int *tokens)
     const struct arg args[] = {ARG(e->buffer), ARG(e->type), ARG(f->buffers[B_TOKENS]),
                                ARG(e->cols),   ARG(f->seq),  ARG(f->buffers[B_X])};
     int code = buffer_write(f->machine, f->buffers[B_TOKENS], f->bytes[B_TOKENS], tokens);
-    return code ? code : launch(f->machine, K_EMBED, (size_t)e->cols, (size_t)f->seq, 1, args, 6);
+    return code ? code : launch(f->machine, K_EMBED, (size_t)e->cols, (size_t)f->seq, 64, args, 6);
 }
 
 /* `rows` rows of `width`; `to` may be `from`. */
@@ -126,7 +126,7 @@ int forward_linear(struct forward *f, cl_mem x, const struct linear *l, int add,
     int code = 0;
     if (l->bias) {
         const struct arg args[] = {ARG(l->bias), ARG(l->w.rows), ARG(f->seq), ARG(add), ARG(y)};
-        code = launch(f->machine, K_SPREAD, (size_t)l->w.rows, (size_t)f->seq, 1, args, 5);
+        code = launch(f->machine, K_SPREAD, (size_t)l->w.rows, (size_t)f->seq, 64, args, 5);
     }
     return code ? code : product(f->machine, x, 0, f->seq, &l->w, 0, l->w.rows, f->buffers[B_ROOM], into, y);
 }
@@ -136,7 +136,7 @@ int forward_rotate(struct forward *f, cl_mem from, cl_int heads, cl_float sign, 
     const cl_int half = f->model->config.head_dim / 2;
     const struct arg args[] = {ARG(from), ARG(f->buffers[B_ROTATION]), ARG(heads), ARG(half), ARG(f->seq), ARG(sign),
                                ARG(to)};
-    return launch(f->machine, K_ROTATE, (size_t)heads * (size_t)half, (size_t)f->seq, 1, args, 7);
+    return launch(f->machine, K_ROTATE, (size_t)heads * (size_t)half, (size_t)f->seq, 64, args, 7);
 }
 
 /* q, k and v; what the gate reads, before RoPE, is kept where there are gates. */

@@ -1,0 +1,89 @@
+/*
+ * test_llama_products.c: products with a matrix, and their gradients.
+ */
+#include "llama_pass.h"
+
+#include <stdlib.h>
+
+#include "harness.h"
+
+static cl_mem random_buffer(struct rng *r, size_t n, float **host)
+{
+    cl_mem mem;
+
+    *host = malloc(n * sizeof **host);
+    assert_non_null(*host);
+    for (size_t i = 0; i < n; i++)
+        (*host)[i] = normal(r);
+    assert_int_equal(buffer_make(&machine, n * sizeof **host, "numbers", &mem), 0);
+    assert_int_equal(buffer_write(&machine, mem, n * sizeof **host, *host), 0);
+    return mem;
+}
+
+/* y += a b: element (i, j) of the terms t; strides of both. */
+static void expect_product(const char *what, cl_mem got_in, const float *before, int rows, int cols, int terms,
+                           const float *a, const int at_a[2], const float *b, const int at_b[2])
+{
+    const size_t n = (size_t)rows * (size_t)cols;
+    float *got = malloc(n * sizeof *got), *want = malloc(n * sizeof *want);
+
+    assert_true(got && want);
+    assert_int_equal(buffer_read(&machine, got_in, n * sizeof *got, got), 0);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            double sum = (double)before[i * cols + j];
+
+            for (int t = 0; t < terms; t++)
+                sum += (double)a[i * at_a[0] + t * at_a[1]] * (double)b[j * at_b[0] + t * at_b[1]];
+            want[i * cols + j] = (float)sum;
+        }
+    expect_near(what, got, want, n, 2e-6);
+    free(got);
+    free(want);
+}
+
+/* Sizes that are wholes of nothing, and one deeper than a part of the sum. */
+static void products_equal_plain_double(void **state)
+{
+    static const int shapes[][3] = {{29, 37, 45}, {101, 5, 2100}, {2100, 33, 18}, {7, 2100, 20}, {1, 1, 1}};
+    struct rng rng = seeded(0x9e);
+
+    (void)state;
+    need_machine();
+    for (size_t i = 0; i < CLG_COUNT(shapes); i++) {
+        const int n = shapes[i][0], rows = shapes[i][1], cols = shapes[i][2];
+        const size_t weights_room = product_weights_room(rows, cols, n), other_room = product_room(rows, cols);
+        float *x, *y, *w;
+        cl_mem room;
+        struct matrix matrix = {random_buffer(&rng, (size_t)(rows * cols), &w), 0, rows, cols};
+        const struct rows of_x = {random_buffer(&rng, (size_t)(n * cols), &x), 0};
+        const struct rows of_y = {random_buffer(&rng, (size_t)(n * rows), &y), 0};
+
+        assert_int_equal(buffer_make(&machine, weights_room > other_room ? weights_room : other_room, "room", &room),
+                         0);
+        assert_int_equal(product_weights(&machine, of_y, of_x, n, &matrix, room), 0);
+        expect_product("dw", matrix.buffer, w, rows, cols, n, y, (int[]){1, rows}, x, (int[]){1, cols});
+        assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
+        assert_int_equal(product_back(&machine, of_y, n, &matrix, room, 1, of_x), 0);
+        expect_product("dx", of_x.buffer, x, n, cols, rows, y, (int[]){rows, 1}, w, (int[]){1, cols});
+        assert_int_equal(buffer_write(&machine, of_x.buffer, (size_t)(n * cols) * sizeof *x, x), 0);
+        assert_int_equal(product(&machine, of_x.buffer, 0, n, &matrix, 0, rows, room, 1, of_y.buffer), 0);
+        expect_product("y", of_y.buffer, y, n, rows, cols, x, (int[]){cols, 1}, w, (int[]){cols, 1});
+        const cl_mem buffers[] = {matrix.buffer, of_x.buffer, of_y.buffer, room};
+        for (int j = 0; j < 4; j++)
+            clReleaseMemObject(buffers[j]);
+        free(x);
+        free(y);
+        free(w);
+    }
+    assert_int_equal(guards_damaged(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_equal_plain_double),
+    };
+
+    return pass_tests(tests, CLG_COUNT(tests));
+}
