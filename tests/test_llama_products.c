@@ -42,6 +42,32 @@ static void expect_product(const char *what, cl_mem got_in, const float *before,
     free(want);
 }
 
+static void check_products(int n, int rows, int cols, struct rng *rng)
+{
+    const size_t weights_room = product_weights_room(rows, cols, n), other_room = product_room(rows, cols);
+    float *x, *y, *w;
+    cl_mem room;
+    struct matrix matrix = {random_buffer(rng, (size_t)(rows * cols), &w), 0, rows, cols};
+    const struct rows of_x = {random_buffer(rng, (size_t)(n * cols), &x), 0};
+    const struct rows of_y = {random_buffer(rng, (size_t)(n * rows), &y), 0};
+
+    assert_int_equal(buffer_make(&machine, weights_room > other_room ? weights_room : other_room, "room", &room), 0);
+    assert_int_equal(product_weights(&machine, of_y, of_x, n, &matrix, room), 0);
+    expect_product("dw", matrix.buffer, w, rows, cols, n, y, (int[]){1, rows}, x, (int[]){1, cols});
+    assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
+    assert_int_equal(product_back(&machine, of_y, n, &matrix, room, 1, of_x), 0);
+    expect_product("dx", of_x.buffer, x, n, cols, rows, y, (int[]){rows, 1}, w, (int[]){1, cols});
+    assert_int_equal(buffer_write(&machine, of_x.buffer, (size_t)(n * cols) * sizeof *x, x), 0);
+    assert_int_equal(product(&machine, of_x.buffer, 0, n, &matrix, 0, rows, room, 1, of_y.buffer), 0);
+    expect_product("y", of_y.buffer, y, n, rows, cols, x, (int[]){cols, 1}, w, (int[]){cols, 1});
+    const cl_mem buffers[] = {matrix.buffer, of_x.buffer, of_y.buffer, room};
+    for (int i = 0; i < 4; i++)
+        clReleaseMemObject(buffers[i]);
+    free(x);
+    free(y);
+    free(w);
+}
+
 /* Sizes that are wholes of nothing, and one deeper than a part of the sum. */
 static void products_equal_plain_double(void **state)
 {
@@ -50,39 +76,29 @@ static void products_equal_plain_double(void **state)
 
     (void)state;
     need_machine();
-    for (size_t i = 0; i < CLG_COUNT(shapes); i++) {
-        const int n = shapes[i][0], rows = shapes[i][1], cols = shapes[i][2];
-        const size_t weights_room = product_weights_room(rows, cols, n), other_room = product_room(rows, cols);
-        float *x, *y, *w;
-        cl_mem room;
-        struct matrix matrix = {random_buffer(&rng, (size_t)(rows * cols), &w), 0, rows, cols};
-        const struct rows of_x = {random_buffer(&rng, (size_t)(n * cols), &x), 0};
-        const struct rows of_y = {random_buffer(&rng, (size_t)(n * rows), &y), 0};
-
-        assert_int_equal(buffer_make(&machine, weights_room > other_room ? weights_room : other_room, "room", &room),
-                         0);
-        assert_int_equal(product_weights(&machine, of_y, of_x, n, &matrix, room), 0);
-        expect_product("dw", matrix.buffer, w, rows, cols, n, y, (int[]){1, rows}, x, (int[]){1, cols});
-        assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
-        assert_int_equal(product_back(&machine, of_y, n, &matrix, room, 1, of_x), 0);
-        expect_product("dx", of_x.buffer, x, n, cols, rows, y, (int[]){rows, 1}, w, (int[]){1, cols});
-        assert_int_equal(buffer_write(&machine, of_x.buffer, (size_t)(n * cols) * sizeof *x, x), 0);
-        assert_int_equal(product(&machine, of_x.buffer, 0, n, &matrix, 0, rows, room, 1, of_y.buffer), 0);
-        expect_product("y", of_y.buffer, y, n, rows, cols, x, (int[]){cols, 1}, w, (int[]){cols, 1});
-        const cl_mem buffers[] = {matrix.buffer, of_x.buffer, of_y.buffer, room};
-        for (int j = 0; j < 4; j++)
-            clReleaseMemObject(buffers[j]);
-        free(x);
-        free(y);
-        free(w);
-    }
+    for (size_t i = 0; i < CLG_COUNT(shapes); i++)
+        check_products(shapes[i][0], shapes[i][1], shapes[i][2], &rng);
     assert_int_equal(guards_damaged(), 0);
+}
+
+/* Those of devices that are no processors, which serve here too. */
+static void clblast_equals_plain_double(void **state)
+{
+    const int processor = machine.processor;
+    struct rng rng = seeded(0x9f);
+
+    (void)state;
+    need_machine();
+    machine.processor = 0;
+    check_products(29, 37, 45, &rng);
+    machine.processor = processor;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_equal_plain_double),
+        cmocka_unit_test(clblast_equals_plain_double),
     };
 
     return pass_tests(tests, CLG_COUNT(tests));
