@@ -42,6 +42,24 @@ static void expect_product(const char *what, cl_mem got_in, const float *before,
     free(want);
 }
 
+/* The same numbers in half the size. */
+static cl_mem halved(float *x, size_t n)
+{
+    unsigned char *half = malloc(2 * n);
+    cl_mem mem;
+
+    assert_non_null(half);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = rounded(x[i], CLGAZE_F16);
+        put_float(half + 2 * i, x[i], CLGAZE_F16);
+    }
+    assert_int_equal(buffer_make(&machine, 2 * n, "halves", &mem), 0);
+    assert_int_equal(buffer_write(&machine, mem, 2 * n, half), 0);
+    free(half);
+    return mem;
+}
+
+/* With an odd n by weights in f16. */
 static void check_products(int n, int rows, int cols, struct rng *rng)
 {
     const size_t weights_room = product_weights_room(rows, cols, n), other_room = product_room(rows, cols);
@@ -50,18 +68,20 @@ static void check_products(int n, int rows, int cols, struct rng *rng)
     struct matrix matrix = {random_buffer(rng, (size_t)(rows * cols), &w), 0, rows, cols};
     const struct rows of_x = {random_buffer(rng, (size_t)(n * cols), &x), 0};
     const struct rows of_y = {random_buffer(rng, (size_t)(n * rows), &y), 0};
+    const struct matrix half = {halved(w, (size_t)(rows * cols)), 1, rows, cols}, *used = n % 2 ? &half : &matrix;
 
     assert_int_equal(buffer_make(&machine, weights_room > other_room ? weights_room : other_room, "room", &room), 0);
+    assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
     assert_int_equal(product_weights(&machine, of_y, of_x, n, &matrix, room), 0);
     expect_product("dw", matrix.buffer, w, rows, cols, n, y, (int[]){1, rows}, x, (int[]){1, cols});
     assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
-    assert_int_equal(product_back(&machine, of_y, n, &matrix, room, 1, of_x), 0);
+    assert_int_equal(product_back(&machine, of_y, n, used, room, 1, of_x), 0);
     expect_product("dx", of_x.buffer, x, n, cols, rows, y, (int[]){rows, 1}, w, (int[]){1, cols});
     assert_int_equal(buffer_write(&machine, of_x.buffer, (size_t)(n * cols) * sizeof *x, x), 0);
-    assert_int_equal(product(&machine, of_x.buffer, 0, n, &matrix, 0, rows, room, 1, of_y.buffer), 0);
+    assert_int_equal(product(&machine, of_x.buffer, 0, n, used, 0, rows, room, 1, of_y.buffer), 0);
     expect_product("y", of_y.buffer, y, n, rows, cols, x, (int[]){cols, 1}, w, (int[]){cols, 1});
-    const cl_mem buffers[] = {matrix.buffer, of_x.buffer, of_y.buffer, room};
-    for (int i = 0; i < 4; i++)
+    const cl_mem buffers[] = {matrix.buffer, half.buffer, of_x.buffer, of_y.buffer, room};
+    for (size_t i = 0; i < CLG_COUNT(buffers); i++)
         clReleaseMemObject(buffers[i]);
     free(x);
     free(y);
@@ -91,6 +111,7 @@ static void clblast_equals_plain_double(void **state)
     need_machine();
     machine.processor = 0;
     check_products(29, 37, 45, &rng);
+    check_products(30, 37, 45, &rng);
     machine.processor = processor;
 }
 

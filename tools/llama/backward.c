@@ -20,9 +20,9 @@ static size_t most(size_t a, size_t b)
 /* Buffers                                                                  */
 /* ------------------------------------------------------------------------ */
 
-/* Numbers of all arrays, the widest row of any, and the room that products need. */
+/* Numbers of all arrays and of the largest, the widest row of any, and the room that products need. */
 struct extents {
-    size_t numbers, widest, room;
+    size_t numbers, largest, widest, room;
 };
 
 static struct extents extents_of(const struct config *config, cl_int seq)
@@ -33,6 +33,7 @@ static struct extents extents_of(const struct config *config, cl_int seq)
     for (size_t i = 0; model_parameter(&shapes, i, &a); i++) {
         const int64_t rows = (int64_t)a.rows, cols = (int64_t)a.cols;
         e.numbers += a.n;
+        e.largest = most(e.largest, a.n);
         e.widest = most(e.widest, cols ? a.cols : a.rows);
         if (cols)
             e.room = most(e.room, most(product_room(rows, cols), product_weights_room(rows, cols, seq)));
@@ -83,6 +84,7 @@ void backward_plan(struct backward *b, const struct config *c, cl_int seq, struc
     const size_t of_layer[N_KEPT] = {of[B_X], of[B_ATTENDED], kept.lse, kept.counts, kept.blocks};
     memcpy(b->kept_bytes, of_layer, sizeof of_layer);
     b->grads_bytes = e.numbers * number;
+    b->grads_largest = e.largest * number;
 }
 
 size_t backward_bytes(const struct backward *b)
@@ -97,7 +99,7 @@ size_t backward_bytes(const struct backward *b)
 
 size_t backward_largest(const struct backward *b)
 {
-    size_t largest = 0;
+    size_t largest = b->grads_largest;
     for (int i = 0; i < N_BUFFERS; i++)
         largest = most(largest, b->forward.bytes[i]);
     for (int i = 0; i < N_BACK; i++)

@@ -37,12 +37,13 @@ struct kept {
 struct backward {
     struct forward forward; /**< machine and model are set before backward_make(); f32 weights        */
     struct attention *attention;
-    /* Called of each layer in the forward pass, after attention; NULL: nobody. */
+    /* Called of each layer in the forward pass, after attention, whose arrays it leaves as they
+     * are; NULL: nobody. */
     int (*watch)(void *user, cl_int l, cl_int seq, const struct attended *at);
     void *user;
     struct model grads;   /**< model_like(): zero at first, added to by every run     */
     cl_int layers, chunk; /**< chunk: tokens of D_LOGITS                              */
-    size_t grads_bytes, bytes[N_BACK], kept_bytes[N_KEPT];
+    size_t grads_bytes, grads_largest, bytes[N_BACK], kept_bytes[N_KEPT];
     cl_mem buffers[N_BACK];
     struct kept *kept; /**< a layer */
     cl_int *sorted;    /**< places, then where each token's begin                   */
@@ -72,7 +73,7 @@ void backward_free(struct backward *b);
  * Add weight * the gradient of the mean loss of all positions to b->grads.
  *
  * @param[in] tokens  seq + 1 of them.
- * @param[out] loss   The mean loss.  Where it is no finite number, nor are the gradients.
+ * @param[out] loss   The mean loss.  Where it is no finite number the gradients are of no use.
  * @return 0, or an exit code after a sentence.
  */
 int backward_run(struct backward *b, const cl_int *tokens, double weight, double *loss);
