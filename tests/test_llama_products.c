@@ -62,22 +62,23 @@ static cl_mem halved(float *x, size_t n)
 /* With an odd n by weights in f16. */
 static void check_products(int n, int rows, int cols, struct rng *rng)
 {
+    const size_t n_w = (size_t)rows * (size_t)cols, n_x = (size_t)n * (size_t)cols, n_y = (size_t)n * (size_t)rows;
     const size_t weights_room = product_weights_room(rows, cols, n), other_room = product_room(rows, cols);
     float *x, *y, *w;
     cl_mem room;
-    struct matrix matrix = {random_buffer(rng, (size_t)(rows * cols), &w), 0, rows, cols};
-    const struct rows of_x = {random_buffer(rng, (size_t)(n * cols), &x), 0};
-    const struct rows of_y = {random_buffer(rng, (size_t)(n * rows), &y), 0};
-    const struct matrix half = {halved(w, (size_t)(rows * cols)), 1, rows, cols}, *used = n % 2 ? &half : &matrix;
+    struct matrix matrix = {random_buffer(rng, n_w, &w), 0, rows, cols};
+    const struct rows of_x = {random_buffer(rng, n_x, &x), 0};
+    const struct rows of_y = {random_buffer(rng, n_y, &y), 0};
+    const struct matrix half = {halved(w, n_w), 1, rows, cols}, *used = n % 2 ? &half : &matrix;
 
     assert_int_equal(buffer_make(&machine, weights_room > other_room ? weights_room : other_room, "room", &room), 0);
-    assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
+    assert_int_equal(buffer_write(&machine, matrix.buffer, n_w * sizeof *w, w), 0);
     assert_int_equal(product_weights(&machine, of_y, of_x, n, &matrix, room), 0);
     expect_product("dw", matrix.buffer, w, rows, cols, n, y, (int[]){1, rows}, x, (int[]){1, cols});
-    assert_int_equal(buffer_write(&machine, matrix.buffer, (size_t)(rows * cols) * sizeof *w, w), 0);
+    assert_int_equal(buffer_write(&machine, matrix.buffer, n_w * sizeof *w, w), 0);
     assert_int_equal(product_back(&machine, of_y, n, used, room, 1, of_x), 0);
     expect_product("dx", of_x.buffer, x, n, cols, rows, y, (int[]){rows, 1}, w, (int[]){1, cols});
-    assert_int_equal(buffer_write(&machine, of_x.buffer, (size_t)(n * cols) * sizeof *x, x), 0);
+    assert_int_equal(buffer_write(&machine, of_x.buffer, n_x * sizeof *x, x), 0);
     assert_int_equal(product(&machine, of_x.buffer, 0, n, used, 0, rows, room, 1, of_y.buffer), 0);
     expect_product("y", of_y.buffer, y, n, rows, cols, x, (int[]){cols, 1}, w, (int[]){cols, 1});
     const cl_mem buffers[] = {matrix.buffer, half.buffer, of_x.buffer, of_y.buffer, room};

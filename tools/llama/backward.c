@@ -190,7 +190,7 @@ static int head(struct backward *b, cl_int first, cl_int n, cl_float share)
     struct machine *m = f->machine;
     const struct matrix *w = model_head(f->model), *dw = model_head(&b->grads);
     const size_t at = (size_t)first * (size_t)w->cols, lanes = (size_t)m->lanes;
-    const cl_mem logits = b->buffers[D_LOGITS], room = f->buffers[B_ROOM];
+    cl_mem logits = b->buffers[D_LOGITS], room = f->buffers[B_ROOM];
     const struct rows normed = {f->buffers[B_NORMED], at}, dnormed = {b->buffers[D_NORMED], at};
     const struct rows dlogits = {logits, 0};
     const cl_ulong from = (cl_ulong)first;
@@ -255,7 +255,7 @@ static int embedding(struct backward *b, const cl_int *tokens)
 {
     struct machine *m = b->forward.machine;
     const struct matrix *table = &b->grads.embedding;
-    const cl_mem places = b->buffers[D_PLACES], first = b->buffers[D_FIRST];
+    cl_mem places = b->buffers[D_PLACES], first = b->buffers[D_FIRST];
     const cl_int n = sort(b, tokens);
     const struct arg args[] = {
         ARG(b->buffers[D_X]), ARG(b->forward.buffers[B_TOKENS]), ARG(places), ARG(first), ARG(table->cols), ARG(n),

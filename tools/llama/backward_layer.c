@@ -18,10 +18,10 @@ struct attended backward_attended(const struct backward *b, cl_int l)
 static int columns(struct backward *b, cl_mem dy, cl_mem x, cl_int rows, cl_int width, cl_mem to)
 {
     struct machine *m = b->forward.machine;
-    const cl_mem part = b->buffers[D_PARTS], scale = b->buffers[D_SCALES];
+    cl_mem part = b->buffers[D_PARTS], scale = b->buffers[D_SCALES];
     const cl_int least = 64, even = (rows + BACK_PARTS - 1) / BACK_PARTS, per = even > least ? even : least;
     const cl_int parts = (rows + per - 1) / per, scaled = x != NULL;
-    const cl_mem other = x ? x : dy;
+    cl_mem other = x ? x : dy;
     const struct arg sum[] = {ARG(dy),    ARG(other), ARG(scale), ARG(scaled),
                               ARG(width), ARG(rows),  ARG(per),   ARG(part)};
     const struct arg add[] = {ARG(part), ARG(width), ARG(parts), ARG(to)};
@@ -34,7 +34,7 @@ int backward_norm(struct backward *b, cl_mem x, cl_mem w, cl_int rows, cl_int wi
 {
     struct machine *m = b->forward.machine;
     const cl_float eps = (cl_float)b->forward.model->config.eps;
-    const cl_mem scale = b->buffers[D_SCALES];
+    cl_mem scale = b->buffers[D_SCALES];
     const size_t lanes = (size_t)m->lanes;
     const struct arg scales[] = {ARG(x), ARG(eps), ARG(width), ARG(scale)};
     const struct arg back[] = {ARG(x), ARG(w), ARG(scale), ARG(dy), ARG(width), ARG(add), ARG(dx)};
@@ -74,8 +74,8 @@ static int mlp(struct backward *b, cl_int index)
 {
     struct forward *f = &b->forward;
     const struct layer *l = &f->model->layers[index], *g = &b->grads.layers[index];
-    const cl_mem dx = b->buffers[D_X], dnormed = b->buffers[D_NORMED], inner = b->buffers[D_INNER];
-    const cl_mem normed = f->buffers[B_NORMED];
+    cl_mem dx = b->buffers[D_X], dnormed = b->buffers[D_NORMED], inner = b->buffers[D_INNER];
+    cl_mem normed = f->buffers[B_NORMED];
     int code = forward_gate_up(f, index);
     if (!code)
         code = forward_swiglu(f, inner);
@@ -132,7 +132,7 @@ static int attention(struct backward *b, cl_int index, const struct attended *at
 {
     struct forward *f = &b->forward;
     const struct layer *l = &f->model->layers[index], *g = &b->grads.layers[index];
-    const cl_mem normed = f->buffers[B_NORMED], dnormed = b->buffers[D_NORMED];
+    cl_mem normed = f->buffers[B_NORMED], dnormed = b->buffers[D_NORMED];
     int code = forward_heads(f, index);
     if (!code)
         code = attend(b, index, at);
@@ -153,7 +153,7 @@ int backward_layer(struct backward *b, cl_int l)
 {
     struct forward *f = &b->forward;
     const struct attended at = backward_attended(b, l);
-    const cl_mem x = f->buffers[B_X], kept = b->kept[l].buffers[KEPT_X];
+    cl_mem x = f->buffers[B_X], kept = b->kept[l].buffers[KEPT_X];
     int code = buffer_copy(f->machine, kept, x, f->bytes[B_X]);
     if (!code)
         code = forward_linear(f, at.out, &f->model->layers[l].o, 1, x);

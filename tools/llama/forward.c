@@ -145,8 +145,8 @@ int forward_heads(struct forward *f, cl_int index)
     const struct config *c = &f->model->config;
     const struct layer *l = &f->model->layers[index];
     const cl_mem *b = f->buffers;
-    const cl_mem q = b[B_Q_GATE] ? b[B_Q_GATE] : b[B_Q], k = b[B_K_GATE] ? b[B_K_GATE] : b[B_K];
-    const cl_mem raw_q = b[B_Q_RAW] ? b[B_Q_RAW] : q, raw_k = b[B_K_RAW] ? b[B_K_RAW] : k;
+    cl_mem q = b[B_Q_GATE] ? b[B_Q_GATE] : b[B_Q], k = b[B_K_GATE] ? b[B_K_GATE] : b[B_K];
+    cl_mem raw_q = b[B_Q_RAW] ? b[B_Q_RAW] : q, raw_k = b[B_K_RAW] ? b[B_K_RAW] : k;
     int code = forward_norm(f, l->norm_attend);
     if (!code)
         code = forward_linear(f, b[B_NORMED], &l->q, 0, raw_q);
@@ -209,7 +209,7 @@ int forward_swiglu(struct forward *f, cl_mem to)
 
 int forward_mlp(struct forward *f, cl_int l)
 {
-    const cl_mem inner = f->buffers[B_INNER];
+    cl_mem inner = f->buffers[B_INNER];
     int code = forward_gate_up(f, l);
     if (!code)
         code = forward_swiglu(f, inner);

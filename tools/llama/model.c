@@ -73,11 +73,11 @@ static int64_t size_of(const struct config *c, enum extent extent)
     }
 }
 
-/* What is done with each tensor: `at` is its place in the model, NULL in model_check(). */
-typedef int (*each_fn)(void *user, const st_tensor *t, const struct slot *slot, void *at);
+/* What is done with each tensor; layer -1: of the model. */
+typedef int (*each_fn)(void *user, const st_tensor *t, const struct slot *slot, int32_t layer);
 
 static int one(const struct config *config, const struct checkpoint *c, const char *name, const struct slot *slot,
-               void *base, each_fn each, void *user)
+               int32_t layer, each_fn each, void *user)
 {
     const st_tensor *t = checkpoint_find(c, name);
     const int rank = slot->cols ? 2 : 1;
@@ -92,7 +92,7 @@ static int one(const struct config *config, const struct checkpoint *c, const ch
         return fail(EXIT_INPUT, "tensor %s is %s, but must be %s by config.json", name,
                     st_shape_text(t, text, sizeof text), must);
     }
-    return each(user, t, slot, base ? (char *)base + slot->offset : NULL);
+    return each(user, t, slot, layer);
 }
 
 /* The i-th slot that a model has, those of the model before those of its layers; NULL: past the last. */
@@ -109,9 +109,11 @@ static const struct slot *slot_at(const struct config *c, size_t i, int32_t *lay
     return NULL;
 }
 
-static void *base_of(const struct model *model, int32_t layer)
+/* Where the slot's array is kept: a matrix begins with its buffer, a vector is one. */
+static cl_mem *place_of(const struct model *model, const struct slot *slot, int32_t layer)
 {
-    return layer < 0 ? (void *)(uintptr_t)model : &model->layers[layer];
+    char *base = layer < 0 ? (char *)(uintptr_t)model : (char *)&model->layers[layer];
+    return (cl_mem *)(void *)(base + slot->offset);
 }
 
 static const char *name_of(const struct slot *slot, int32_t layer, char name[96])
@@ -123,15 +125,14 @@ static const char *name_of(const struct slot *slot, int32_t layer, char name[96]
     return name;
 }
 
-static int every(const struct config *config, const struct checkpoint *c, struct model *model, each_fn each,
-                 void *user)
+static int every(const struct config *config, const struct checkpoint *c, each_fn each, void *user)
 {
     const struct slot *slot;
     char name[96];
     int32_t layer;
     int code = 0;
     for (size_t i = 0; !code && (slot = slot_at(config, i, &layer)); i++)
-        code = one(config, c, name_of(slot, layer, name), slot, model ? base_of(model, layer) : NULL, each, user);
+        code = one(config, c, name_of(slot, layer, name), slot, layer, each, user);
     return code;
 }
 
@@ -152,11 +153,11 @@ static int is_read(const struct config *config, const char *name)
     return 0;
 }
 
-static int count(void *user, const st_tensor *t, const struct slot *slot, void *at)
+static int count(void *user, const st_tensor *t, const struct slot *slot, int32_t layer)
 {
     struct weights *w = user;
     const size_t bytes = slot->cols ? t->bytes : t->elements * sizeof(float);
-    (void)at;
+    (void)layer;
     w->bytes += bytes;
     w->largest = bytes > w->largest ? bytes : w->largest;
     w->wide += t->elements * sizeof(float);
@@ -167,7 +168,7 @@ static int count(void *user, const st_tensor *t, const struct slot *slot, void *
 int model_check(const struct config *config, const struct checkpoint *c, struct weights *weights)
 {
     memset(weights, 0, sizeof *weights);
-    int code = every(config, c, NULL, count, weights);
+    int code = every(config, c, count, weights);
     for (int f = 0; f < c->n && !code; f++)
         for (size_t i = 0; i < c->files[f]->n_tensors && !code; i++)
             if (!is_read(config, c->files[f]->tensors[i].name))
@@ -227,26 +228,21 @@ static void shape(const struct config *c, const struct slot *slot, struct matrix
     to->cols = (cl_int)size_of(c, slot->cols);
 }
 
-/* A slot's buffer: a matrix begins with it, a vector is one. */
-static cl_mem *buffer_of(void *at)
-{
-    return at;
-}
-
 struct loader {
     struct machine *machine;
-    const struct config *config;
+    struct model *model;
     int wide;
 };
 
-static int load(void *user, const st_tensor *t, const struct slot *slot, void *at)
+static int load(void *user, const st_tensor *t, const struct slot *slot, int32_t layer)
 {
     const struct loader *l = user;
+    cl_mem *at = place_of(l->model, slot, layer);
     if (slot->cols && !l->wide)
-        return matrix_load(l->machine, t, at);
+        return matrix_load(l->machine, t, (struct matrix *)(void *)at);
     if (slot->cols)
-        shape(l->config, slot, at);
-    return vector_load(l->machine, t, buffer_of(at));
+        shape(&l->model->config, slot, (struct matrix *)(void *)at);
+    return vector_load(l->machine, t, at);
 }
 
 static int layers_make(const struct config *config, struct model *model)
@@ -260,38 +256,43 @@ static int layers_make(const struct config *config, struct model *model)
 int model_load(struct machine *m, const struct config *config, const struct checkpoint *c, int wide,
                struct model *model)
 {
-    struct loader l = {m, config, wide};
+    struct loader l = {m, model, wide};
     int code = layers_make(config, model);
-    return code ? code : every(config, c, model, load, &l);
+    return code ? code : every(config, c, load, &l);
+}
+
+static size_t numbers_of(const struct config *c, const struct slot *slot)
+{
+    return (size_t)size_of(c, slot->rows) * (slot->cols ? (size_t)size_of(c, slot->cols) : 1);
 }
 
 int model_like(struct machine *m, const struct model *model, struct model *like)
 {
+    const struct config *c = &model->config;
     const struct slot *slot;
-    struct parameter a;
+    char name[96];
     int32_t layer;
-    int code = layers_make(&model->config, like);
-    for (size_t i = 0; !code && (slot = slot_at(&like->config, i, &layer)); i++) {
-        void *at = (char *)base_of(like, layer) + slot->offset;
-        model_parameter(model, i, &a);
+    int code = layers_make(c, like);
+    for (size_t i = 0; !code && (slot = slot_at(c, i, &layer)); i++) {
+        cl_mem *at = place_of(like, slot, layer);
         if (slot->cols)
-            shape(&like->config, slot, at);
-        code = buffer_make(m, a.n * sizeof(float), a.name, buffer_of(at));
+            shape(c, slot, (struct matrix *)(void *)at);
+        code = buffer_make(m, numbers_of(c, slot) * sizeof(float), name_of(slot, layer, name), at);
     }
     return code ? code : model_zero(m, like);
 }
 
-int model_parameter(const struct model *model, size_t i, struct parameter *a)
+int model_parameter(const struct model *model, size_t i, struct parameter *to)
 {
     int32_t layer;
     const struct slot *slot = slot_at(&model->config, i, &layer);
     if (!slot)
         return 0;
-    name_of(slot, layer, a->name);
-    a->buffer = model->layers ? *buffer_of((char *)base_of(model, layer) + slot->offset) : NULL;
-    a->rows = (size_t)size_of(&model->config, slot->rows);
-    a->cols = (size_t)size_of(&model->config, slot->cols);
-    a->n = a->rows * (a->cols ? a->cols : 1);
+    name_of(slot, layer, to->name);
+    to->buffer = model->layers ? *place_of(model, slot, layer) : NULL;
+    to->rows = (size_t)size_of(&model->config, slot->rows);
+    to->cols = (size_t)size_of(&model->config, slot->cols);
+    to->n = numbers_of(&model->config, slot);
     return 1;
 }
 

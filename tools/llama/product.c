@@ -78,7 +78,7 @@ static int some_terms(struct machine *m, const struct times *t, cl_int from, cl_
     const cl_ulong b_at = t->b.at + first * over_term, y_at = t->y.at, turned_at = panels * PANEL * (cl_ulong)n;
     const cl_ulong from_at = t->a.at + first * (cl_ulong)t->rows, a_at = t->a_turned ? turned_at : t->a.at + first;
     const cl_int stride = t->a_turned ? n : t->depth, add = t->add || from;
-    const cl_mem a = t->a_turned ? room : t->a.buffer;
+    cl_mem a = t->a_turned ? room : t->a.buffer;
     const struct arg pack[] = {ARG(t->b.buffer), ARG(t->b_type), ARG(b_at), ARG(over_column),
                                ARG(over_term),   ARG(t->cols),   ARG(n),    ARG(room)};
     const struct arg turn[] = {ARG(t->a.buffer), ARG(from_at), ARG(t->rows), ARG(n), ARG(room), ARG(turned_at)};
