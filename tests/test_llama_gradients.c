@@ -87,6 +87,28 @@ static void runs_add_up_by_weight(void **state)
     free(got);
 }
 
+/* Logits of eight tokens at a time, the last part of five. */
+static void parts_of_the_head_add_up(void **state)
+{
+    static struct pass p;
+    size_t n;
+
+    (void)state;
+    llama_model(&p.tiny, &tiny_kinds[0]);
+    pass_make(&p, &dense, SEQ);
+    pass_run(&p);
+    const double loss = p.loss;
+    float *want = gradients(&p, &n);
+    p.backward.chunk = 8;
+    pass_run(&p);
+    assert_true(p.loss == loss);
+    float *got = gradients(&p, &n);
+    expect_near("in parts", got, want, n, 1e-6);
+    pass_free(&p);
+    free(want);
+    free(got);
+}
+
 /* Weights of half size are trained in f32. */
 static void half_weights_are_widened(void **state)
 {
@@ -212,10 +234,15 @@ static void long_sequences_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_blocks_equal_dense),        cmocka_unit_test(twice_the_same_bits),
-        cmocka_unit_test(runs_add_up_by_weight),         cmocka_unit_test(half_weights_are_widened),
-        cmocka_unit_test(bad_numbers_show_in_the_loss),  cmocka_unit_test(who_watches_sees_every_layer_once),
-        cmocka_unit_test(bytes_are_those_that_are_made), cmocka_unit_test(long_sequences_fit),
+        cmocka_unit_test(all_blocks_equal_dense),
+        cmocka_unit_test(twice_the_same_bits),
+        cmocka_unit_test(runs_add_up_by_weight),
+        cmocka_unit_test(parts_of_the_head_add_up),
+        cmocka_unit_test(half_weights_are_widened),
+        cmocka_unit_test(bad_numbers_show_in_the_loss),
+        cmocka_unit_test(who_watches_sees_every_layer_once),
+        cmocka_unit_test(bytes_are_those_that_are_made),
+        cmocka_unit_test(long_sequences_fit),
     };
 
     return pass_tests(tests, CLG_COUNT(tests));
