@@ -6,14 +6,15 @@
 #include "fail.h"
 #include "gate_file.h"
 #include "json.h"
+#include "learner.h"
 #include "lesson.h"
 #include "plot.h"
 #include "saved.h"
+#include "stop.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,13 +39,6 @@ struct course {
     double began;
     int32_t from; /* steps that were done before this run */
 };
-
-static volatile sig_atomic_t stopped_by;
-
-static void on_signal(int number)
-{
-    stopped_by = number;
-}
 
 static double seconds(void)
 {
@@ -191,6 +185,16 @@ static int start(struct course *r)
     return 0;
 }
 
+static int get(void *user, size_t which, float *to)
+{
+    return learner_get(user, (int)which, to);
+}
+
+static int put(void *user, size_t which, const float *from)
+{
+    return learner_put(user, (int)which, from);
+}
+
 static int prepare(struct course *r)
 {
     const int32_t steps = r->settings.training.steps;
@@ -202,8 +206,13 @@ static int prepare(struct course *r)
     if (!r->saved.losses)
         return fail(EXIT_INPUT, "there is no memory for %" PRId32 " losses", steps);
     int code = learner_open(&r->device, &r->problem, &r->learner);
+    r->saved.shapes = r->learner.shapes;
+    r->saved.n_shapes = N_STATE;
+    r->saved.get = get;
+    r->saved.put = put;
+    r->saved.user = &r->learner;
     if (!code)
-        code = r->c->resume ? saved_read(r->checkpoint, &r->learner, &r->saved, steps) : start(r);
+        code = r->c->resume ? saved_read(r->checkpoint, &r->saved, steps) : start(r);
     r->from = r->saved.done;
     return code;
 }
@@ -235,7 +244,7 @@ static int refuse(const struct course *r, int32_t step, float loss, int32_t kept
 static int save(struct course *r, int32_t *kept)
 {
     *kept = r->saved.done;
-    return saved_write(r->checkpoint, &r->learner, &r->saved);
+    return saved_write(r->checkpoint, &r->saved);
 }
 
 static int steps(struct course *r)
@@ -246,7 +255,7 @@ static int steps(struct course *r)
     double told = 0;
     int code = 0;
     r->began = seconds();
-    while (r->saved.done < last && !stopped_by && !code) {
+    while (r->saved.done < last && !stop_asked() && !code) {
         const int32_t step = r->saved.done + 1;
         const clgaze_adamw o = training_step(t, step);
         float loss;
@@ -310,7 +319,7 @@ static int finish(struct course *r)
     const int whole = r->saved.done == r->settings.training.steps;
     int code = whole ? write_gate(r) : 0;
     if (!code && r->c->plot && r->saved.done)
-        code = plot_losses(r->c->plot, r->saved.losses, (size_t)r->saved.done);
+        code = plot_losses(r->c->plot, "loss (KL divergence from the truth)", r->saved.losses, (size_t)r->saved.done);
     if (!whole)
         fprintf(stderr, "stopped after step %" PRId32 ": --resume goes on from %s\n", r->saved.done, r->checkpoint);
     return code || !r->saved.done ? code : report(r);
@@ -326,9 +335,7 @@ int distill_run(const struct distill_command *command)
     for (int i = 0; i < command->n_in && !code; i++)
         code = load(&r, i);
     code = code ? code : prepare(&r);
-    const struct sigaction act = {.sa_handler = on_signal};
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
+    stop_listen();
     code = code ? code : steps(&r);
     code = code ? code : finish(&r);
     learner_free(&r.learner);
@@ -337,9 +344,7 @@ int distill_run(const struct distill_command *command)
     free(r.lessons);
     free(r.saved.losses);
     device_close(&r.device);
-    if (stopped_by && !code) { /* end as the signal would have it */
-        signal(stopped_by, SIG_DFL);
-        raise(stopped_by);
-    }
+    if (!code)
+        stop_now();
     return code;
 }

@@ -1,17 +1,22 @@
 /*
- * saved.h: checkpoints: a gate that learns, as a file that it goes on from to the same bits.
+ * saved.h: checkpoints: arrays that learn, as a file that they go on from to the same bits.
  */
 #ifndef CLGAZE_TOOLS_SAVED_H
 #define CLGAZE_TOOLS_SAVED_H
 
-#include "learner.h"
+#include "safetensors.h"
 
-/** What a checkpoint holds beside the gate. */
+/** What a checkpoint holds. */
 struct saved {
-    int32_t done;         /**< steps made                                            */
-    float *losses;        /**< of each                                               */
-    const st_pair *pairs; /**< what is learnt, and how: the same when it goes on     */
-    size_t n_pairs;
+    int32_t done;            /**< steps made                                            */
+    float *losses;           /**< of each                                               */
+    const st_pair *pairs;    /**< what is learnt, and how: the same when it goes on     */
+    const st_tensor *shapes; /**< of the arrays, f32, without data; `elements` 0: left out */
+    size_t n_pairs, n_shapes;
+    /** Read an array from the device, and write it there. @return 0, or an exit code after a sentence. */
+    int (*get)(void *user, size_t which, float *to);
+    int (*put)(void *user, size_t which, const float *from);
+    void *user;
 };
 
 /**
@@ -19,14 +24,14 @@ struct saved {
  *
  * @return 0, or an exit code after a sentence on stderr.
  */
-int saved_write(const char *path, struct learner *learner, const struct saved *saved);
+int saved_write(const char *path, const struct saved *saved);
 
 /**
- * Read one into the learner.
+ * Read one, and put its arrays.
  *
  * @param[in,out] saved  `pairs` are what must be found; losses has room for `room`.
  * @return 0, or an exit code after a sentence on stderr.
  */
-int saved_read(const char *path, struct learner *learner, struct saved *saved, int32_t room);
+int saved_read(const char *path, struct saved *saved, int32_t room);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "fail.h"
 #include "json.h"
+#include "order.h"
 #include "training.h"
 
 #include <cjson/cJSON.h>
@@ -14,44 +15,6 @@
 #include <string.h>
 
 enum { SAVE_EVERY = 50, SAY_EVERY = 10, WARMUP = 20 };
-
-/* The order in which sequences are taken; each once before any again. */
-struct order {
-    uint64_t state;
-    int32_t *list, n, at;
-};
-
-/* splitmix64, of another stream than the weights */
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static int order_make(struct order *o, int32_t n, int32_t seed)
-{
-    o->state = ~(uint64_t)seed;
-    o->n = o->at = n;
-    o->list = calloc((size_t)n, sizeof *o->list);
-    for (int32_t i = 0; o->list && i < n; i++)
-        o->list[i] = i;
-    return o->list ? 0 : fail(EXIT_INPUT, "there is no memory for %d sequences", (int)n);
-}
-
-static int32_t order_next(struct order *o)
-{
-    if (o->at == o->n) {
-        for (int32_t i = o->n - 1; i > 0; i--) {
-            const int32_t j = (int32_t)(next(&o->state) % (uint64_t)(i + 1)), kept = o->list[i];
-            o->list[i] = o->list[j];
-            o->list[j] = kept;
-        }
-        o->at = 0;
-    }
-    return o->list[o->at++];
-}
 
 /* One step over a batch. @param[out] mean  Of the layers' losses. */
 static int step(struct run *r, struct order *order, int32_t n, double *mean)
@@ -129,13 +92,13 @@ int command_distill(const struct command *c)
         return fail(EXIT_INPUT, "there is no memory for %d losses", (int)c->steps);
     int code = run_open(c, WANT_TEACH, &r);
     if (!code)
-        code = order_make(&order, r.sequences, c->seed);
+        code = order_make(&order, r.sequences, c->seed, 0);
     if (!code)
         code = learn(&r, &order, losses);
     if (!code)
         code = report(&r, losses);
     run_close(&r);
-    free(order.list);
+    order_free(&order);
     free(losses);
     return code;
 }
