@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
 
+const char *llama_before = "";
 char llama_folder[512], llama_out[1 << 14], llama_err[1 << 13];
 uint16_t llama_tokens[LLAMA_TEXT];
 
@@ -45,13 +47,14 @@ void llama_text(int n)
 
 int llama_run(const char *arguments)
 {
-    char command[4096];
+    char command[8192];
     const char *program = getenv("CLGAZE_LLAMA"), *device = getenv("CLGAZE_TEST_DEVICE");
 
     if (!program)
         skip();
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s --model . --tokens text.u16 %s%s%s >out 2>err",
-             llama_folder, program, arguments, device ? "--device '" : "", device ? device : "", device ? "'" : "");
+    snprintf(command, sizeof command, "cd '%s' && %s '%s' --model . --tokens text.u16 %s %s%s%s >out 2>err",
+             llama_folder, llama_before, program, arguments, device ? "--device '" : "", device ? device : "",
+             device ? "'" : "");
     const int status = system(command);
     slurp("out", llama_out, sizeof llama_out);
     slurp("err", llama_err, sizeof llama_err);
@@ -103,14 +106,16 @@ void llama_model(struct tiny_model *m, const struct tiny_kind *kind)
 int llama_tests(const struct CMUnitTest *tests, size_t n)
 {
     struct rng rng = seeded(3);
-    char command[640];
+    char top[] = "/tmp/clgaze-llama-XXXXXX", command[640];
 
     for (int i = 0; i < LLAMA_TEXT; i++)
         llama_tokens[i] = (uint16_t)below(&rng, TINY_VOCAB);
-    snprintf(llama_folder, sizeof llama_folder, "/tmp/clgaze-llama-XXXXXX");
-    if (!mkdtemp(llama_folder))
+    if (!mkdtemp(top))
+        return 1;
+    snprintf(llama_folder, sizeof llama_folder, "%s/model", top);
+    if (mkdir(llama_folder, 0777))
         return 1;
     const int failed = _cmocka_run_group_tests("clgaze-llama", tests, n, NULL, NULL);
-    snprintf(command, sizeof command, "rm -r '%s'", llama_folder);
+    snprintf(command, sizeof command, "rm -r '%s'", top);
     return system(command) || failed;
 }

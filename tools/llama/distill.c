@@ -4,11 +4,10 @@
 #include "run.h"
 
 #include "fail.h"
-#include "json.h"
 #include "order.h"
+#include "report.h"
 #include "training.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +49,7 @@ static int learn(struct run *r, struct order *order, double *losses)
     training.steps = c->steps;
     training.cosine = 1;
     training.warmup = WARMUP;
-    if (c->lr > 0)
-        training.step.lr = c->lr;
+    training.step.lr = c->lr;
     for (int32_t n = 1; n <= c->steps && !code; n++) {
         r->teach.step = training_step(&training, n);
         code = step(r, order, n, &losses[n - 1]);
@@ -61,22 +59,6 @@ static int learn(struct run *r, struct order *order, double *losses)
             code = teach_save(&r->teach, c->out);
     }
     return code;
-}
-
-static int report(const struct run *r, const double *losses)
-{
-    const struct command *c = r->command;
-    if (!c->json) {
-        for (int i = 0; i < N_SPENT; i++)
-            printf("%-10s %8.3f s\n", spent_names[i], r->machine.seconds[i]);
-        printf("loss %.4f steps %d\n", losses[c->steps - 1], (int)c->steps);
-        return 0;
-    }
-    cJSON *root = cJSON_CreateObject(), *seconds = cJSON_AddObjectToObject(root, "seconds");
-    cJSON_AddItemToObject(root, "losses", cJSON_CreateDoubleArray(losses, (int)c->steps));
-    for (int i = 0; i < N_SPENT; i++)
-        cJSON_AddNumberToObject(seconds, spent_names[i], r->machine.seconds[i]);
-    return print_json(stdout, root, 0);
 }
 
 int command_distill(const struct command *c)
@@ -96,7 +78,7 @@ int command_distill(const struct command *c)
     if (!code)
         code = learn(&r, &order, losses);
     if (!code)
-        code = report(&r, losses);
+        code = report_losses(&r, losses, c->steps);
     run_close(&r);
     order_free(&order);
     free(losses);
