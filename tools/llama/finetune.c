@@ -28,6 +28,7 @@ struct course {
     int32_t from, kept; /* steps made before this run, and in the checkpoint */
     double began, told; /* seconds                                           */
     double norm, rate;  /* of the last step                                  */
+    int made;           /* the folder was not there                          */
 };
 
 /* Grows for WARMUP steps to 1, then falls along a line that would reach 0 with the step after the last. */
@@ -142,7 +143,7 @@ static int begin(struct course *t)
     t->from = t->kept = t->state.saved.done;
     if (!code)
         code = order_make(&t->order, t->run.sequences, c->seed, (int64_t)t->from * c->batch);
-    return code ? code : folder_make(c);
+    return code ? code : folder_make(c, &t->made);
 }
 
 static int finish(struct course *t)
@@ -155,7 +156,7 @@ static int finish(struct course *t)
         return code;
     if (whole)
         remove(t->state.path);
-    else
+    else if (done)
         fprintf(stderr, "stopped after step %d: --resume goes on from %s\n", (int)done, t->state.path);
     double *wide = calloc((size_t)done + 1, sizeof *wide);
     for (int32_t i = 0; wide && i < done; i++)
@@ -184,8 +185,8 @@ int command_finetune(const struct command *c)
         code = steps(&t);
     if (!code)
         code = finish(&t);
-    if (t.kept == 0 && t.run.sequences)
-        rmdir(c->out); /* where nothing was put in it */
+    if (t.made && !t.kept)
+        rmdir(c->out); /* nothing was put in it */
     run_close(&t.run);
     state_free(&t.state);
     order_free(&t.order);

@@ -60,12 +60,13 @@ int folder_check(const struct command *c)
     return 0;
 }
 
-int folder_make(const struct command *c)
+int folder_make(const struct command *c, int *made)
 {
     struct stat info;
-    if (mkdir(c->out, 0777) != 0 && !(errno == EEXIST && stat(c->out, &info) == 0 && S_ISDIR(info.st_mode)))
-        return fail(EXIT_INPUT, "--out %s cannot be made: %s", c->out, strerror(errno));
-    return 0;
+    *made = mkdir(c->out, 0777) == 0;
+    if (*made || (errno == EEXIST && stat(c->out, &info) == 0 && S_ISDIR(info.st_mode)))
+        return 0;
+    return fail(EXIT_INPUT, "--out %s cannot be made: %s", c->out, strerror(errno));
 }
 
 /* ---- files ---- */

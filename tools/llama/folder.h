@@ -16,8 +16,8 @@ int folder_path(const char *dir, const char *name, char *path, size_t capacity);
  */
 int folder_check(const struct command *c);
 
-/** Make the folder --out unless it is there. @return as above. */
-int folder_make(const struct command *c);
+/** Make the folder --out; `made`: it was not there. @return as above. */
+int folder_make(const struct command *c, int *made);
 
 /**
  * Write config.json, model.safetensors in the types of the model's own files, its tokenizer, the
