@@ -15,7 +15,6 @@
 
 #include "harness.h"
 
-const char *llama_before = "";
 char llama_folder[512], llama_out[1 << 14], llama_err[1 << 13];
 uint16_t llama_tokens[LLAMA_TEXT];
 
@@ -45,22 +44,41 @@ void llama_text(int n)
     assert_int_equal(fclose(to), 0);
 }
 
-int llama_run(const char *arguments)
+int llama_shell(const char *script)
 {
     char command[8192];
     const char *program = getenv("CLGAZE_LLAMA"), *device = getenv("CLGAZE_TEST_DEVICE");
 
     if (!program)
         skip();
-    snprintf(command, sizeof command, "cd '%s' && %s '%s' --model . --tokens text.u16 %s %s%s%s >out 2>err",
-             llama_folder, llama_before, program, arguments, device ? "--device '" : "", device ? device : "",
-             device ? "'" : "");
+    snprintf(command, sizeof command,
+             "cd '%s' && p() { exec '%s' --model . --tokens text.u16 %s%s%s \"$@\"; } && { %s; } >out 2>err",
+             llama_folder, program, device ? "--device '" : "", device ? device : "", device ? "'" : "", script);
     const int status = system(command);
     slurp("out", llama_out, sizeof llama_out);
     slurp("err", llama_err, sizeof llama_err);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 3 && strstr(llama_err, "no OpenCL device"))
         skip();
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int llama_run(const char *arguments)
+{
+    char script[1024];
+
+    snprintf(script, sizeof script, "p %s", arguments);
+    return llama_shell(script);
+}
+
+st_file *llama_file(const char *name)
+{
+    char path[768], why[ST_WHY];
+    st_file *file;
+
+    snprintf(path, sizeof path, "%s/%s", llama_folder, name);
+    if (st_open(path, &file, why, sizeof why))
+        fail_msg("%s: %s", name, why);
+    return file;
 }
 
 void llama_refused(const char *arguments, const char *words)

@@ -13,7 +13,6 @@ enum { LLAMA_SEQ = 75, LLAMA_COUNT = 2, LLAMA_TEXT = 3000, LLAMA_NEED = LLAMA_SE
 #define LLAMA_PPL "ppl --seq 75 --count 2 "
 
 extern char llama_folder[512];            /* of the model; the only one in a new folder */
-extern const char *llama_before;          /* shell, before the program */
 extern uint16_t llama_tokens[LLAMA_TEXT]; /* random, the same in every run */
 extern char llama_out[1 << 14], llama_err[1 << 13];
 
@@ -27,6 +26,12 @@ void llama_text(int n);
 
 /* A command and its options; skips without the program or a device. @return The exit code. */
 int llama_run(const char *arguments);
+
+/* A script in the folder, whose word p is the program with model, text and device. @return As llama_run(). */
+int llama_shell(const char *script);
+
+/* A safetensors file of the folder, for the caller to close. */
+st_file *llama_file(const char *name);
 
 /* It must be refused in one sentence that has these words, | between them. */
 void llama_refused(const char *arguments, const char *words);

@@ -33,17 +33,6 @@ static void distill(const char *options, double *losses, int n)
     cJSON_Delete(root);
 }
 
-static st_file *gates(void)
-{
-    char path[768], why[ST_WHY];
-    st_file *file;
-
-    snprintf(path, sizeof path, "%s/gates.safetensors", llama_folder);
-    if (st_open(path, &file, why, sizeof why))
-        fail_msg("%s", why);
-    return file;
-}
-
 /* max, min and avg of a block, each TINY_DIM wide. */
 static void pool(const double *x, int stride, int block, double y[POOLS * TINY_DIM])
 {
@@ -113,7 +102,7 @@ static void first_loss_equals_plain_double(void **state)
 
         llama_model(&m, &tiny_kinds[kinds[c]]);
         distill("--count 1 --seed 5", &got, 1);
-        st_file *file = gates();
+        st_file *file = llama_file("gates.safetensors");
         assert_string_equal(st_meta(file, "seerattn_gate_type"), "Qavg_Kmaxminavg");
         tiny_logits(&m, llama_tokens, LLAMA_SEQ, logits);
         for (int l = 0; l < TINY_LAYERS; l++) {
@@ -158,9 +147,9 @@ static void again_gives_the_same_bits(void **state)
 
     (void)state;
     distill("--seed 9", first, 4);
-    st_file *one = gates();
+    st_file *one = llama_file("gates.safetensors");
     distill("--seed 9", second, 4);
-    st_file *two = gates();
+    st_file *two = llama_file("gates.safetensors");
     assert_memory_equal(first, second, sizeof first);
     assert_int_equal(one->n_tensors, TINY_LAYERS);
     for (size_t i = 0; i < one->n_tensors; i++)

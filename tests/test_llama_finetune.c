@@ -34,7 +34,6 @@ static void begin(int kind)
 {
     static struct tiny_model m;
 
-    llama_before = "";
     assert_int_equal(shell("rm -rf ../out ../whole ../gates *"), 0);
     llama_model(&m, &tiny_kinds[kind]);
     tiny_free(&m);
@@ -408,10 +407,10 @@ static void stops_on_a_signal(void **state)
     begin(0);
     done(TRAIN "--steps 1000000 --stop-after 1");
     assert_int_equal(shell("sleep 1.1; touch mark"), 0); /* newer than the checkpoint */
-    llama_before = "{ (n=0; while [ ../out/checkpoint.safetensors -ot mark ] && [ $n -lt 300 ]; do"
-                   " sleep .1; n=$((n+1)); done; kill -TERM $$) >/dev/null 2>&1 & }; exec";
-    const int code = llama_run(TRAIN "--steps 1000000 --resume --save-every 1");
-    llama_before = "";
+    const int code =
+        llama_shell("(n=0; while [ ../out/checkpoint.safetensors -ot mark ] && [ $n -lt 300 ]; do sleep .1;"
+                    "n=$((n+1)); done; kill -TERM $$) >/dev/null 2>&1 & "
+                    "p " TRAIN "--steps 1000000 --resume --save-every 1");
     assert_int_equal(code, -1); /* not by itself */
     assert_says("stopped", llama_err, "stopped after step|--resume goes on");
     st_file *file = opened("../out/checkpoint.safetensors");

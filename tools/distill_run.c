@@ -1,56 +1,35 @@
 /*
- * distill_run.c: clgaze-distill: captures, steps, checkpoints, the gate's file.
+ * distill_run.c: clgaze-distill: captures, and the course that they teach.
  */
 #include "distill_command.h"
 
+#include "course.h"
 #include "fail.h"
-#include "gate_file.h"
 #include "json.h"
-#include "learner.h"
 #include "lesson.h"
-#include "plot.h"
-#include "saved.h"
 #include "stop.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-enum { MAX_PAIRS = MAX_OPTIONS + 8 };
 
 /* All that a run holds. */
-struct course {
+struct lessons {
     const struct distill_command *c;
     struct settings settings;
     struct device device;
-    struct lesson *lessons;
+    struct lesson *of;      /* each capture */
     clgaze_problem problem; /* of the gate, its maxima those of all captures */
     struct learner learner;
-    char checkpoint[4096];
-    struct saved saved;
     uint64_t hash; /* of the captures */
-    st_pair pairs[MAX_PAIRS];
-    char text[MAX_OPTIONS][64], own[MAX_PAIRS - MAX_OPTIONS][64]; /* what they say */
-    size_t n_own;
-    double began;
-    int32_t from; /* steps that were done before this run */
 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- captures ------------------------------------------------------------------- */
 
 /* The first capture says how; the command line wins. */
-static int settle(struct course *r, const st_file *file)
+static int settle(struct lessons *r, const st_file *file)
 {
     struct settings *s = &r->settings;
     int code = settings_read(&r->c->library, file, s);
@@ -76,7 +55,7 @@ static int32_t larger(int32_t a, int32_t b)
 }
 
 /* What one plan can serve. */
-static int join(struct course *r, const clgaze_problem *p, int first)
+static int join(struct lessons *r, const clgaze_problem *p, int first)
 {
     clgaze_problem *all = &r->problem;
     if (first) {
@@ -92,14 +71,7 @@ static int join(struct course *r, const clgaze_problem *p, int first)
     return 0;
 }
 
-static void stir(struct course *r, const st_file *file)
-{
-    for (size_t i = 0; i < file->n_tensors; i++)
-        for (size_t b = 0; b < file->tensors[i].bytes; b++)
-            r->hash = (r->hash ^ ((const unsigned char *)file->tensors[i].data)[b]) * 0x100000001b3u;
-}
-
-static int load(struct course *r, int i)
+static int load(struct lessons *r, int i)
 {
     st_file *file = NULL;
     struct job job = {0};
@@ -111,238 +83,101 @@ static int load(struct course *r, int i)
     code = code ? code : job_make(operation_find("distill"), file, &r->settings, &job);
     code = code ? code : join(r, &job.problem, i == 0);
     code = code || r->device.context ? code : device_open(r->c->device, r->c->verbose, &r->device);
-    code = code ? code : lesson_make(&r->device, &job, &r->lessons[i]);
-    if (!code)
-        stir(r, file);
+    code = code ? code : lesson_make(&r->device, &job, &r->of[i]);
+    for (size_t t = 0; !code && t < file->n_tensors; t++)
+        course_hash(&r->hash, file->tensors[t].data, file->tensors[t].bytes);
     job_free(&job);
     st_close(file);
     fail_about(NULL);
     return code;
 }
 
-/* ---- the state --------------------------------------------------------------------- */
+/* ---- the course -------------------------------------------------------------------- */
 
-static void pair(struct course *r, const char *key, const char *value)
+/* What a checkpoint must agree with beside the rates: the options, the captures, the start. */
+static void agree(const struct lessons *r, struct course *course)
 {
-    char *text = r->own[r->n_own++];
-    snprintf(text, sizeof r->own[0], "%s", value);
-    r->pairs[r->saved.n_pairs++] = (st_pair){key, text};
-}
-
-static void pair_number(struct course *r, const char *key, int32_t value)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%" PRId32, value);
-    pair(r, key, text);
-}
-
-static void drop_pair(struct course *r, const char *key)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->saved.n_pairs; i++)
-        if (strcmp(r->pairs[i].key, key) != 0)
-            r->pairs[n++] = r->pairs[i];
-    r->saved.n_pairs = n;
-}
-
-/* What a checkpoint must agree with: the options, the captures, where it began. */
-static void describe(struct course *r)
-{
-    const struct training *t = &r->settings.training;
-    const clgaze_problem *p = &r->problem;
-    char hash[24];
-    snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
-    r->saved.n_pairs = settings_pairs(&r->settings, r->pairs, r->text);
-    drop_pair(r, "steps"); /* they follow, given or not */
-    drop_pair(r, "schedule");
-    drop_pair(r, "warmup");
-    pair(r, "schedule", t->cosine ? "cosine" : "constant");
-    pair_number(r, "warmup", t->warmup);
-    pair_number(r, "gate_double", p->gate_double);
-    pair_number(r, "seed", r->c->seed);
-    pair(r, "captures", hash);
-    if (t->cosine) /* with a constant rate more steps only follow */
-        pair_number(r, "steps", t->steps);
-    r->saved.pairs = r->pairs;
-}
-
-static int start(struct course *r)
-{
-    uint64_t state = (uint64_t)r->c->seed;
-    for (int which = W_K; which <= W_Q; which++) {
-        const st_tensor *s = &r->learner.shapes[which];
-        if (!s->elements)
-            continue;
-        float *x = malloc(s->bytes);
-        if (!x)
-            return fail(EXIT_INPUT, "memory ran out");
-        training_start(&state, x, s->elements);
-        const int code = learner_put(&r->learner, which, x);
-        free(x);
-        if (code)
-            return code;
+    static const char *const others[] = {"steps", "schedule", "warmup"}; /* course.c's, given or not */
+    st_pair pairs[MAX_OPTIONS];
+    char text[MAX_OPTIONS][64];
+    const size_t n = settings_pairs(&r->settings, pairs, text);
+    for (size_t i = 0; i < n; i++) {
+        int other = 0;
+        for (size_t o = 0; o < sizeof others / sizeof *others; o++)
+            other |= strcmp(pairs[i].key, others[o]) == 0;
+        if (!other)
+            course_agree(course, pairs[i].key, "%s", pairs[i].value);
     }
-    return 0;
+    course_agree(course, "gate_double", "%" PRId32, r->problem.gate_double);
+    course_agree(course, "seed", "%" PRId32, r->c->seed);
+    course_agree(course, "captures", "%016" PRIx64, r->hash);
 }
 
-static int get(void *user, size_t which, float *to)
+static int step(void *user, const clgaze_adamw *o, float *loss, char where[COURSE_WHERE])
 {
-    return learner_get(user, (int)which, to);
+    struct lessons *r = user;
+    const int32_t i = (int32_t)((o->step - 1) % r->c->n_in);
+    snprintf(where, COURSE_WHERE, "on %s", r->c->in[i]);
+    return learner_step(&r->learner, &r->of[i], o, loss);
 }
 
-static int put(void *user, size_t which, const float *from)
+static int report(const struct lessons *r, const struct course *course)
 {
-    return learner_put(user, (int)which, from);
-}
-
-static int prepare(struct course *r)
-{
-    const int32_t steps = r->settings.training.steps;
-    const char *suffix = ".checkpoint";
-    if ((size_t)snprintf(r->checkpoint, sizeof r->checkpoint, "%s%s", r->c->out, suffix) >= sizeof r->checkpoint)
-        return fail(EXIT_INPUT, "--out is longer than a path may be");
-    describe(r);
-    r->saved.losses = calloc((size_t)steps + 1, sizeof *r->saved.losses);
-    if (!r->saved.losses)
-        return fail(EXIT_INPUT, "there is no memory for %" PRId32 " losses", steps);
-    int code = learner_open(&r->device, &r->problem, &r->learner);
-    r->saved.shapes = r->learner.shapes;
-    r->saved.n_shapes = N_STATE;
-    r->saved.get = get;
-    r->saved.put = put;
-    r->saved.user = &r->learner;
-    if (!code)
-        code = r->c->resume ? saved_read(r->checkpoint, &r->saved, steps) : start(r);
-    r->from = r->saved.done;
-    return code;
-}
-
-/* ---- steps --------------------------------------------------------------------------- */
-
-static void tell(const struct course *r, double *told)
-{
-    const int32_t done = r->saved.done, steps = r->settings.training.steps;
-    const double now = seconds(), each = (now - r->began) / (done - r->from);
-    if (now - *told < 1 && done < steps && done > r->from + 1)
-        return;
-    *told = now;
-    fprintf(stderr, "step %" PRId32 "/%" PRId32 "  loss %.5f  %.0f s left\n", done, steps,
-            (double)r->saved.losses[done - 1], each * (steps - done));
-}
-
-/* A loss that is no number: the library has left the gate as it was, the file stays as it is. */
-static int refuse(const struct course *r, int32_t step, float loss, int32_t kept)
-{
-    const char *in = r->c->in[(step - 1) % r->c->n_in];
-    if (kept)
-        return fail(EXIT_INPUT, "the loss of step %" PRId32 " is %g, on %s; %s keeps the gate of step %" PRId32, step,
-                    (double)loss, in, r->checkpoint, kept);
-    return fail(EXIT_INPUT, "the loss of step %" PRId32 " is %g, on %s; nothing was saved before", step, (double)loss,
-                in);
-}
-
-static int save(struct course *r, int32_t *kept)
-{
-    *kept = r->saved.done;
-    return saved_write(r->checkpoint, &r->saved);
-}
-
-static int steps(struct course *r)
-{
-    const struct training *t = &r->settings.training;
-    const int32_t last = r->c->stop_after && r->c->stop_after < t->steps ? r->c->stop_after : t->steps;
-    int32_t kept = r->from;
-    double told = 0;
-    int code = 0;
-    r->began = seconds();
-    while (r->saved.done < last && !stop_asked() && !code) {
-        const int32_t step = r->saved.done + 1;
-        const clgaze_adamw o = training_step(t, step);
-        float loss;
-        code = learner_step(&r->learner, &r->lessons[(step - 1) % r->c->n_in], &o, &loss);
-        if (!code && !isfinite(loss))
-            code = refuse(r, step, loss, kept);
-        if (code)
-            return code;
-        r->saved.losses[step - 1] = loss;
-        r->saved.done = step;
-        tell(r, &told);
-        if (step % r->c->save_every == 0 && step < last)
-            code = save(r, &kept);
-    }
-    return code || r->saved.done == kept ? code : save(r, &kept);
-}
-
-/* ---- the end -------------------------------------------------------------------------- */
-
-static int write_gate(struct course *r)
-{
-    struct layer_gate gate = {.layer = r->c->layer};
-    float *x[2] = {NULL, NULL};
-    int code = 0;
-    for (int which = W_K; which <= W_Q && !code; which++) {
-        const st_tensor *s = &r->learner.shapes[which];
-        if (!s->elements)
-            continue;
-        x[which] = malloc(s->bytes);
-        code = x[which] ? learner_get(&r->learner, which, x[which]) : fail(EXIT_INPUT, "memory ran out");
-    }
-    gate.w_k = x[0];
-    gate.w_q = x[1];
-    if (!code)
-        code = gates_write(r->c->out, &r->problem, &gate, 1, strcmp(r->c->dtype, "bf16") == 0);
-    free(x[0]);
-    free(x[1]);
-    return code;
-}
-
-static int report(const struct course *r)
-{
-    const int32_t done = r->saved.done;
-    const double took = seconds() - r->began;
+    const int32_t done = course->saved.done;
+    const double first = (double)course->saved.losses[0], last = (double)course->saved.losses[done - 1];
     if (!r->c->json) {
-        printf("%" PRId32 " steps, loss %.5f, at first %.5f, %.1f s\n", done, (double)r->saved.losses[done - 1],
-               (double)r->saved.losses[0], took);
+        printf("%" PRId32 " steps, loss %.5f, at first %.5f, %.1f s\n", done, last, first, course->seconds);
         return 0;
     }
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "device", r->device.name);
     cJSON_AddNumberToObject(root, "steps", done);
-    cJSON_AddNumberToObject(root, "first_loss", (double)r->saved.losses[0]);
-    cJSON_AddNumberToObject(root, "loss", (double)r->saved.losses[done - 1]);
-    cJSON_AddNumberToObject(root, "seconds", took);
+    cJSON_AddNumberToObject(root, "first_loss", first);
+    cJSON_AddNumberToObject(root, "loss", last);
+    cJSON_AddNumberToObject(root, "seconds", course->seconds);
     return print_json(stdout, root, 0);
 }
 
-static int finish(struct course *r)
+static int teach(struct lessons *r)
 {
-    const int whole = r->saved.done == r->settings.training.steps;
-    int code = whole ? write_gate(r) : 0;
-    if (!code && r->c->plot && r->saved.done)
-        code = plot_losses(r->c->plot, "loss (KL divergence from the truth)", r->saved.losses, (size_t)r->saved.done);
-    if (!whole)
-        fprintf(stderr, "stopped after step %" PRId32 ": --resume goes on from %s\n", r->saved.done, r->checkpoint);
-    return code || !r->saved.done ? code : report(r);
+    const struct distill_command *c = r->c;
+    uint64_t state = (uint64_t)c->seed;
+    struct course course = {.out = c->out,
+                            .plot = c->plot,
+                            .save_every = c->save_every,
+                            .stop_after = c->stop_after,
+                            .resume = c->resume,
+                            .training = r->settings.training,
+                            .learners = &r->learner,
+                            .n_learners = 1,
+                            .step = step,
+                            .user = r};
+    agree(r, &course);
+    int code = learner_open(&r->device, &r->problem, &r->learner);
+    code = code ? code : learner_start(&r->learner, &state);
+    code = code ? code : course_begin(&course);
+    code = code ? code : course_run(&course);
+    code = code ? code : course_finish(&course, &r->problem, c->layer, strcmp(c->dtype, "bf16") == 0);
+    if (!code && course.saved.done)
+        code = report(r, &course);
+    course_free(&course);
+    return code;
 }
 
 int distill_run(const struct distill_command *command)
 {
-    struct course r = {.c = command};
+    struct lessons r = {.c = command};
     int code = 0;
-    r.lessons = calloc((size_t)command->n_in, sizeof *r.lessons);
-    if (!r.lessons)
+    r.of = calloc((size_t)command->n_in, sizeof *r.of);
+    if (!r.of)
         return fail(EXIT_INPUT, "memory ran out");
     for (int i = 0; i < command->n_in && !code; i++)
         code = load(&r, i);
-    code = code ? code : prepare(&r);
-    stop_listen();
-    code = code ? code : steps(&r);
-    code = code ? code : finish(&r);
+    code = code ? code : teach(&r);
     learner_free(&r.learner);
     for (int i = 0; i < command->n_in; i++)
-        lesson_free(&r.lessons[i]);
-    free(r.lessons);
-    free(r.saved.losses);
+        lesson_free(&r.of[i]);
+    free(r.of);
     device_close(&r.device);
     if (!code)
         stop_now();

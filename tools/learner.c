@@ -4,8 +4,11 @@
 #include "learner.h"
 
 #include "fail.h"
+#include "gate_file.h"
 #include "lesson.h"
+#include "training.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const char *const learned_names[N_LEARNED] = {"w_k", "w_q", "moments_k", "moments_q", "dw_k", "dw_q"};
@@ -81,6 +84,21 @@ void learner_free(struct learner *l)
     memset(l, 0, sizeof *l);
 }
 
+int learner_start(struct learner *l, uint64_t *state)
+{
+    int code = 0;
+    for (int which = W_K; which <= W_Q && !code; which++) {
+        const st_tensor *s = &l->shapes[which];
+        float *x = malloc(s->bytes + 1);
+        if (!x)
+            return fail(EXIT_INPUT, "there is no memory for the %zu numbers of a gate", s->elements);
+        training_start(state, x, s->elements);
+        code = s->elements ? learner_put(l, which, x) : 0;
+        free(x);
+    }
+    return code;
+}
+
 int learner_put(struct learner *l, int which, const float *from)
 {
     const st_tensor *s = &l->shapes[which];
@@ -117,4 +135,33 @@ int learner_step(struct learner *l, const struct lesson *lesson, const clgaze_ad
         return fail_library(status);
     const cl_int err = clEnqueueReadBuffer(l->device->queue, l->loss, CL_TRUE, 0, sizeof *loss, loss, 0, NULL, NULL);
     return err ? fail(EXIT_OPENCL, "clEnqueueReadBuffer answered %d for the loss", (int)err) : 0;
+}
+
+/* One side of a learner's gate, for the caller to free; NULL: none in this form, or failed. */
+static float *weights(struct learner *l, int which, int *code)
+{
+    const st_tensor *shape = &l->shapes[which];
+    float *to = shape->elements && !*code ? malloc(shape->bytes) : NULL;
+    if (shape->elements && !*code)
+        *code = to ? learner_get(l, which, to) : fail(EXIT_INPUT, "there is no memory for a gate");
+    return to;
+}
+
+int learners_write(const char *path, struct learner *learners, size_t n, const clgaze_problem *problem, int32_t layer,
+                   int bf16)
+{
+    struct layer_gate *w = calloc(n, sizeof *w);
+    int code = w ? 0 : fail(EXIT_INPUT, "there is no memory for %zu gates", n);
+    for (size_t i = 0; w && i < n; i++) {
+        struct learner *l = &learners[i];
+        w[i] = (struct layer_gate){layer + (int32_t)i, weights(l, W_K, &code), weights(l, W_Q, &code)};
+    }
+    if (!code)
+        code = gates_write(path, problem, w, n, bf16);
+    for (size_t i = 0; w && i < n; i++) {
+        free((void *)(uintptr_t)w[i].w_k);
+        free((void *)(uintptr_t)w[i].w_q);
+    }
+    free(w);
+    return code;
 }

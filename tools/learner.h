@@ -27,6 +27,9 @@ int learner_open(struct device *device, const clgaze_problem *problem, struct le
 
 void learner_free(struct learner *learner);
 
+/** Let the gate start as normal(0, .02), from `state` on. @return As learner_open(). */
+int learner_start(struct learner *learner, uint64_t *state);
+
 /** Write or read one of the arrays: shapes[which].elements floats. */
 int learner_put(struct learner *learner, int which, const float *from);
 int learner_get(struct learner *learner, int which, float *to);
@@ -39,5 +42,9 @@ int learner_get(struct learner *learner, int which, float *to);
  */
 struct lesson;
 int learner_step(struct learner *learner, const struct lesson *lesson, const clgaze_adamw *step, float *loss);
+
+/** Write the gates of n learners, layers `layer` and so on, as gates_write() does. @return As learner_open(). */
+int learners_write(const char *path, struct learner *learners, size_t n, const clgaze_problem *problem, int32_t layer,
+                   int bf16);
 
 #endif

@@ -10,11 +10,11 @@
 enum { COMMAND_PPL = 1, COMMAND_CAPTURE = 2, COMMAND_DISTILL = 4, COMMAND_FINETUNE = 8, COMMAND_ALL = 15 };
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *out, *rope_scaling;
+    const char *name, *model, *tokens, *device, *gates, *out, *plot, *rope_scaling;
     int32_t seq, count;             /**< count: 0: all                                     */
     int32_t layer;                  /**< -1: not given                                        */
     int32_t steps, seed, batch;     /**< of distill and finetune; steps: 0: not given */
-    int32_t save_every, stop_after; /**< of finetune; stop_after: 0: not given        */
+    int32_t save_every, stop_after; /**< stop_after: 0: not given                     */
     double lr, factor;              /**< 0: not given                                      */
     int32_t teach, force, resume;
     int32_t memory; /**< MiB of the device that may be used, 0: all           */

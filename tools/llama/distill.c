@@ -3,84 +3,112 @@
  */
 #include "run.h"
 
+#include "course.h"
 #include "fail.h"
 #include "order.h"
 #include "report.h"
-#include "training.h"
+#include "stop.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { SAVE_EVERY = 50, SAY_EVERY = 10, WARMUP = 20 };
+enum { WARMUP = 20 };
 
-/* One step over a batch. @param[out] mean  Of the layers' losses. */
-static int step(struct run *r, struct order *order, int32_t n, double *mean)
+struct lessons {
+    struct run run;
+    struct order order;
+};
+
+static int one_batch(struct lessons *s)
 {
+    struct run *r = &s->run;
     struct teach *t = &r->teach;
     int code = 0;
     for (t->at = 0; t->at < t->problem.max_batch && !code; t->at++)
-        code = forward_run(&r->forward, r->tokens + (size_t)order_next(order) * (size_t)r->command->seq, t->layers);
-    *mean = 0;
-    for (cl_int l = 0; l < t->layers && !code; l++) {
-        if (!isfinite(t->losses[l]))
-            code = fail(EXIT_INPUT, "the loss of layer %d is not finite in step %d; %s", (int)l, (int)n,
-                        n > SAVE_EVERY ? "the gates of the last steps that were saved stay" : "nothing was saved");
-        *mean += (double)t->losses[l] / t->layers;
-    }
+        code =
+            forward_run(&r->forward, r->tokens + (size_t)order_next(&s->order) * (size_t)r->command->seq, t->layers);
     return code;
 }
 
-static void say(const struct run *r, int32_t n, double loss, double rate)
+/* A step of all layers; its loss is the mean of theirs. */
+static int step(void *user, const clgaze_adamw *o, float *loss, char where[COURSE_WHERE])
 {
-    double spent = 0;
-    for (int i = SPENT_COMPILE + 1; i < N_SPENT; i++)
-        spent += r->machine.seconds[i];
-    fprintf(stderr, "step %d of %d: loss %.4f, rate %.2e, %.0f s left\n", (int)n, (int)r->command->steps, loss, rate,
-            spent / n * (r->command->steps - n));
+    struct lessons *s = user;
+    struct teach *t = &s->run.teach;
+    double mean = 0;
+    t->step = *o;
+    const int code = one_batch(s);
+    for (cl_int l = t->layers - 1; l >= 0 && !code; l--) {
+        mean += (double)t->losses[l] / t->layers;
+        if (!isfinite(t->losses[l]))
+            snprintf(where, COURSE_WHERE, "in layer %d", (int)l);
+    }
+    *loss = (float)mean;
+    return code;
 }
 
-static int learn(struct run *r, struct order *order, double *losses)
+static void agree(const struct run *r, struct course *course)
 {
-    const struct command *c = r->command;
-    struct training training = training_default();
-    int code = 0;
-    training.steps = c->steps;
-    training.cosine = 1;
-    training.warmup = WARMUP;
-    training.step.lr = c->lr;
-    for (int32_t n = 1; n <= c->steps && !code; n++) {
-        r->teach.step = training_step(&training, n);
-        code = step(r, order, n, &losses[n - 1]);
-        if (!code && (n == 1 || n % SAY_EVERY == 0 || n == c->steps))
-            say(r, n, losses[n - 1], r->teach.step.lr);
-        if (!code && (n % SAVE_EVERY == 0 || n == c->steps))
-            code = teach_save(&r->teach, c->out);
-    }
+    const clgaze_problem *p = &r->teach.problem;
+    course_agree(course, "model", "%016" PRIx64, r->weights_hash);
+    course_agree(course, "tokens", "%016" PRIx64, r->hash);
+    course_agree(course, "seq", "%d", (int)r->command->seq);
+    course_agree(course, "batch", "%d", (int)p->max_batch);
+    course_agree(course, "seed", "%d", (int)r->command->seed);
+    course_agree(course, "lr", "%.9g", course->training.step.lr);
+    course_agree(course, "block", "%d", (int)p->block_q);
+    course_agree(course, "q_pool", "%u", (unsigned)p->q_pool);
+    course_agree(course, "k_pool", "%u", (unsigned)p->k_pool);
+}
+
+static struct course course_of(const struct command *c, struct lessons *s)
+{
+    struct course course = {.out = c->out,
+                            .plot = c->plot,
+                            .save_every = c->save_every,
+                            .stop_after = c->stop_after,
+                            .resume = c->resume,
+                            .training = training_default(),
+                            .learners = s->run.teach.learners,
+                            .n_learners = (size_t)s->run.teach.layers,
+                            .step = step,
+                            .user = s};
+    course.training.steps = c->steps;
+    course.training.cosine = 1;
+    course.training.warmup = WARMUP;
+    course.training.step.lr = c->lr;
+    return course;
+}
+
+static int teach(const struct command *c, struct lessons *s)
+{
+    struct course course = course_of(c, s);
+    agree(&s->run, &course);
+    int code = course_begin(&course);
+    if (!code)
+        code = order_make(&s->order, s->run.sequences, c->seed, (int64_t)course.saved.done * c->batch);
+    code = code ? code : course_run(&course);
+    code = code ? code : course_finish(&course, &s->run.teach.problem, 0, 0);
+    if (!code && course.saved.done)
+        code = report_losses(&s->run, course.saved.losses, course.saved.done);
+    course_free(&course);
     return code;
 }
 
 int command_distill(const struct command *c)
 {
-    struct run r;
-    struct order order = {0};
+    struct lessons s = {.order = {0}};
     if (!c->model || !c->tokens || !c->out || !c->steps)
         return fail(EXIT_INPUT, "distill needs --model, --tokens, --steps and --out");
     if (c->source)
         return fail(EXIT_INPUT, "distill begins from random gates, without --gates and --rule");
-    double *losses = calloc((size_t)c->steps, sizeof *losses);
-    if (!losses)
-        return fail(EXIT_INPUT, "there is no memory for %d losses", (int)c->steps);
-    int code = run_open(c, WANT_TEACH, &r);
+    int code = run_open(c, WANT_TEACH, &s.run);
+    code = code ? code : teach(c, &s);
+    run_close(&s.run);
+    order_free(&s.order);
     if (!code)
-        code = order_make(&order, r.sequences, c->seed, 0);
-    if (!code)
-        code = learn(&r, &order, losses);
-    if (!code)
-        code = report_losses(&r, losses, c->steps);
-    run_close(&r);
-    order_free(&order);
-    free(losses);
+        stop_now();
     return code;
 }

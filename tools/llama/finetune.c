@@ -151,20 +151,14 @@ static int finish(struct course *t)
     const int32_t done = t->state.saved.done;
     const float *losses = t->state.saved.losses;
     const int whole = done == t->c->steps;
-    int code = whole ? folder_write(&t->run, losses, (size_t)done) : 0;
+    const int code = whole ? folder_write(&t->run, losses, (size_t)done) : 0;
     if (code)
         return code;
     if (whole)
         remove(t->state.path);
     else if (done)
         fprintf(stderr, "stopped after step %d: --resume goes on from %s\n", (int)done, t->state.path);
-    double *wide = calloc((size_t)done + 1, sizeof *wide);
-    for (int32_t i = 0; wide && i < done; i++)
-        wide[i] = (double)losses[i];
-    if (done)
-        code = wide ? report_losses(&t->run, wide, done) : fail(EXIT_INPUT, "there is no memory for the losses");
-    free(wide);
-    return code;
+    return done ? report_losses(&t->run, losses, done) : 0;
 }
 
 int command_finetune(const struct command *c)

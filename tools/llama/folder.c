@@ -221,7 +221,9 @@ static int write_one(struct run *r, const struct file *f, const char *to, const 
     case COPIED:
         return copy(from, to);
     case GATES:
-        return r->teach.layers ? teach_save(&r->teach, to) : 0;
+        return r->teach.layers
+                   ? learners_write(to, r->teach.learners, (size_t)r->teach.layers, &r->teach.problem, 0, 0)
+                   : 0;
     case CURVE:
         return plot_losses(to, "loss", losses, n);
     case CONFIG:

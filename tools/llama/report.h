@@ -8,6 +8,6 @@
 
 /** Print seconds a stage and the losses of n steps, or the last of them. @return 0, or an exit code after a sentence.
  */
-int report_losses(const struct run *r, const double *losses, int32_t n);
+int report_losses(const struct run *r, const float *losses, int32_t n);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "run.h"
 
+#include "course.h"
 #include "fail.h"
 
 #include <errno.h>
@@ -105,20 +106,17 @@ static int memory_check(const struct run *r, const struct weights *weights)
     return 0;
 }
 
-/* FNV-1a, on from what it is. */
-static void stir(uint64_t *hash, const void *data, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        *hash = (*hash ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
-}
-
 static void hash(struct run *r)
 {
     const st_file *gates = r->gates.file;
-    r->hash = 0xcbf29ce484222325u;
-    stir(&r->hash, r->tokens, ((size_t)r->sequences * (size_t)r->command->seq + 1) * sizeof *r->tokens);
+    const struct checkpoint *c = &r->checkpoint;
+    r->hash = r->weights_hash = 0;
+    course_hash(&r->hash, r->tokens, ((size_t)r->sequences * (size_t)r->command->seq + 1) * sizeof *r->tokens);
     for (size_t i = 0; gates && i < gates->n_tensors; i++)
-        stir(&r->hash, gates->tensors[i].data, gates->tensors[i].bytes);
+        course_hash(&r->hash, gates->tensors[i].data, gates->tensors[i].bytes);
+    for (int f = 0; f < c->n; f++)
+        for (size_t i = 0; i < c->files[f]->n_tensors; i++)
+            course_hash(&r->weights_hash, c->files[f]->tensors[i].data, c->files[f]->tensors[i].bytes);
 }
 
 /* What can be refused without a device. */
@@ -141,7 +139,7 @@ static int files_read(struct run *r, struct weights *weights)
         code = gates_open(c->gates, &r->config, &r->problem, &r->gates);
     if (!code && c->source == FROM_MEANPOOL)
         gates_identity(&r->config, &r->problem, &r->gates);
-    if (!code)
+    if (!code && r->want >= WANT_TEACH)
         hash(r);
     return code;
 }

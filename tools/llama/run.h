@@ -28,8 +28,9 @@ struct run {
     enum want want;
     cl_int *tokens; /**< sequences * seq and the one after them                      */
     int32_t sequences;
-    uint64_t hash;    /**< of the tokens and the file of gates                        */
-    st_dtype *dtypes; /**< of what trains: of each array in the model's files         */
+    uint64_t hash;         /**< of what learns: of the tokens and the file of gates         */
+    uint64_t weights_hash; /**< of what learns: which model it begins with                  */
+    st_dtype *dtypes;      /**< of what trains: of each array in the model's files         */
 };
 
 /**

@@ -4,9 +4,7 @@
 #include "teach.h"
 
 #include "fail.h"
-#include "gate_file.h"
 #include "lesson.h"
-#include "training.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -82,21 +80,6 @@ int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_in
     return 0;
 }
 
-static int start(struct learner *l, uint64_t *state)
-{
-    int code = 0;
-    for (int which = W_K; which <= W_Q && !code; which++) {
-        const size_t n = l->shapes[which].elements;
-        float *x = malloc((n + 1) * sizeof *x);
-        if (!x)
-            return fail(EXIT_INPUT, "there is no memory for the %zu numbers of a gate", n);
-        training_start(state, x, n);
-        code = n ? learner_put(l, which, x) : 0;
-        free(x);
-    }
-    return code;
-}
-
 static int learners_make(struct machine *m, cl_int seed, struct teach *t)
 {
     uint64_t state = (uint64_t)seed;
@@ -108,7 +91,7 @@ static int learners_make(struct machine *m, cl_int seed, struct teach *t)
     for (cl_int l = 0; l < t->layers && !code; l++) {
         code = learner_open(&m->device, &t->problem, &t->learners[l]);
         if (!code)
-            code = start(&t->learners[l], &state);
+            code = learner_start(&t->learners[l], &state);
     }
     return code;
 }
@@ -232,32 +215,4 @@ int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const st
     struct lesson lesson;
     learn_from(t, first, seq, at, &lesson);
     return learner_step(&t->learners[l], &lesson, &t->step, &t->losses[l]);
-}
-
-/* One side of a learner's gate, for the caller to free; NULL: none in this form, or failed. */
-static float *weights(struct learner *l, int which, int *code)
-{
-    const st_tensor *shape = &l->shapes[which];
-    float *to = shape->elements && !*code ? malloc(shape->bytes) : NULL;
-    if (shape->elements && !*code)
-        *code = to ? learner_get(l, which, to) : fail(EXIT_INPUT, "there is no memory for a gate");
-    return to;
-}
-
-int teach_save(struct teach *t, const char *path)
-{
-    const size_t n = (size_t)t->layers;
-    struct layer_gate *w = calloc(n, sizeof *w);
-    int code = w ? 0 : fail(EXIT_INPUT, "there is no memory for %zu gates", n);
-    for (size_t l = 0; w && l < n; l++)
-        w[l] = (struct layer_gate){(int32_t)l, weights(&t->learners[l], W_K, &code),
-                                   weights(&t->learners[l], W_Q, &code)};
-    if (!code)
-        code = gates_write(path, &t->problem, w, n, 0);
-    for (size_t l = 0; w && l < n; l++) {
-        free((void *)(uintptr_t)w[l].w_k);
-        free((void *)(uintptr_t)w[l].w_q);
-    }
-    free(w);
-    return code;
 }

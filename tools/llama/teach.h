@@ -34,7 +34,4 @@ int teach_from(struct machine *m, struct teach *t, struct gates *g);
 /** Enqueue layer `l`; with the last sequence of a step its gate learns.  Without at->out it is not written. */
 int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const struct attended *at);
 
-/** Write all gates. */
-int teach_save(struct teach *t, const char *path);
-
 #endif
