@@ -128,17 +128,71 @@ static double shared_p(const struct test_case *c, const float *scores, size_t ro
     return best;
 }
 
-/* Where heads are merged, blocks whose P agree but for rounding may stand in for each other. */
+/* Do the P of two blocks agree but for rounding? */
+static bool near_p(const struct test_case *c, const float *scores, size_t row, int a, int b)
+{
+    double p = shared_p(c, scores, row, a), q = shared_p(c, scores, row, b);
+
+    return fabs(p - q) <= 2e-5 * fmax(p, q) + 1e-8;
+}
+
+/* Is block j one of the first `sink` or of the last `local` that row `row` sees? */
+static bool forced(const struct test_case *c, const float *scores, size_t row, int j)
+{
+    struct clg_ref t = as_ref(c, c->data);
+    size_t rows = (size_t)clg_ref_rows(&c->p, &t), cols = (size_t)clg_ref_cols(&c->p, &t);
+    size_t share = (size_t)c->score_heads / (size_t)clg_ref_list_heads(&c->p);
+    int end = 0;
+
+    for (size_t e = 0; e < share; e++)
+        for (size_t i = 0; i < cols; i++)
+            if ((double)scores[((row / rows * share + e) * rows + row % rows) * cols + i] != -INFINITY &&
+                (int)i >= end)
+                end = (int)i + 1;
+    return j < c->p.sink || j >= end - c->p.local;
+}
+
+/* Blocks of `a` that `b` lacks. */
+static struct list lacking(struct list a, struct list b, int32_t *room)
+{
+    struct list lone = {room, 0};
+
+    for (int i = 0; i < a.n; i++)
+        if (!holds(b, a.block[i]))
+            room[lone.n++] = a.block[i];
+    return lone;
+}
+
+/* Where heads are merged, blocks whose P agree but for rounding may stand in for each other: of two
+ * such one is chosen.  Where the one left out is forced it stays in the list all the same. */
 static bool tied(const struct test_case *c, const float *scores, size_t row, struct list got, struct list want)
 {
-    for (int i = 0; i < got.n; i++)
-        for (int e = 0; e < want.n && !holds(want, got.block[i]); e++) {
-            double a = shared_p(c, scores, row, got.block[i]), b = shared_p(c, scores, row, want.block[e]);
+    int32_t *room = calloc((size_t)(got.n + want.n) + 1, sizeof *room);
+    struct list more, less;
+    bool good = true;
 
-            if (!holds(got, want.block[e]) && fabs(a - b) > 2e-5 * fmax(a, b) + 1e-8)
-                return false;
-        }
-    return got.n == want.n;
+    assert_non_null(room);
+    more = lacking(got, want, room);
+    less = lacking(want, got, room + got.n);
+    if (more.n < less.n) {
+        struct list swap = more;
+
+        more = less;
+        less = swap;
+    }
+    int unpaired = more.n - less.n;
+    for (int i = 0; i < more.n; i++)
+        for (int e = 0; e < less.n; e++)
+            good = good && near_p(c, scores, row, more.block[i], less.block[e]);
+    for (int e = 0; e < got.n && unpaired > 0; e++) {
+        bool stands_in = holds(want, got.block[e]) && forced(c, scores, row, got.block[e]);
+
+        for (int i = 0; i < more.n && stands_in; i++)
+            stands_in = near_p(c, scores, row, more.block[i], got.block[e]);
+        unpaired -= stands_in;
+    }
+    free(room);
+    return good && unpaired == 0;
 }
 
 /* The lists of ref/ with the rule's values moved by `nudge`. */
