@@ -34,9 +34,9 @@ static void distill(const char *options, double *losses, int n)
 }
 
 /* max, min and avg of a block, each TINY_DIM wide. */
-static void pool(const double *x, int stride, int block, double y[POOLS * TINY_DIM])
+static void pool(const double *x, int stride, int seq, int block, double y[POOLS * TINY_DIM])
 {
-    const int first = block * TINY_BLOCK, end = first + TINY_BLOCK < LLAMA_SEQ ? first + TINY_BLOCK : LLAMA_SEQ;
+    const int first = block * TINY_BLOCK, end = first + TINY_BLOCK < seq ? first + TINY_BLOCK : seq;
 
     for (int d = 0; d < TINY_DIM; d++) {
         double high = -INFINITY, low = INFINITY, sum = 0;
@@ -53,21 +53,21 @@ static void pool(const double *x, int stride, int block, double y[POOLS * TINY_D
 }
 
 /* The divergence of one head's gate from its truth, rows of the last three quarters. */
-static double loss_of_head(const struct tiny_model *m, int l, int h, const st_tensor *w)
+static double loss_of_head(const struct tiny_model *m, int seq, int l, int h, const st_tensor *w)
 {
     const struct tiny_layer *of = &m->of[l];
-    const int hk = h / (TINY_HEADS / TINY_KV), n = (LLAMA_SEQ + TINY_BLOCK - 1) / TINY_BLOCK;
+    const int hk = h / (TINY_HEADS / TINY_KV), n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
     const int from = n / 4, counted = n - from;
     double pooled[POOLS * TINY_DIM], q[TINY_BLOCKS][TINY_DIM], k[TINY_BLOCKS][TINY_DIM], loss = 0;
     double truth[TINY_BLOCKS][TINY_BLOCKS] = {{0}};
 
-    tiny_oracle(LLAMA_SEQ, of->q[0] + h * TINY_DIM, of->k[0] + hk * TINY_DIM, truth);
+    tiny_oracle(seq, of->q[0] + h * TINY_DIM, of->k[0] + hk * TINY_DIM, truth);
     for (int i = 0; i < n; i++) {
         double flat[TINY_DIM] = {0};
 
-        pool(of->q_gate[0] + h * TINY_DIM, TINY_QUERY, i, pooled);
+        pool(of->q_gate[0] + h * TINY_DIM, TINY_QUERY, seq, i, pooled);
         tiny_turn(m, i * TINY_BLOCK, pooled + 2 * TINY_DIM, q[i]);
-        pool(of->k_gate[0] + hk * TINY_DIM, TINY_KEY, i, pooled);
+        pool(of->k_gate[0] + hk * TINY_DIM, TINY_KEY, seq, i, pooled);
         for (size_t r = 0; r < POOLS * TINY_DIM; r++)
             for (size_t d = 0; d < TINY_DIM; d++)
                 flat[d] += pooled[r] * st_value(w, ((size_t)h * POOLS * TINY_DIM + r) * TINY_DIM + d);
@@ -92,19 +92,24 @@ static double loss_of_head(const struct tiny_model *m, int l, int h, const st_te
 /* The rate of the first step is 0, so the file holds the gates that the loss is of. */
 static void first_loss_equals_plain_double(void **state)
 {
-    static const int kinds[] = {0, 8}; /* the latter: RoPE with a factor */
-    static double logits[LLAMA_SEQ * TINY_VOCAB];
+    static const struct {
+        int kind, seq;
+    } cases[] = {{0, LLAMA_SEQ}, {8, LLAMA_SEQ}, {9, 4 * 32}, {10, 4 * 32}}; /* yarn of 32: RoPE with a factor */
+    static double logits[TINY_SEQ * TINY_VOCAB];
     static struct tiny_model m;
 
     (void)state;
-    for (size_t c = 0; c < CLG_COUNT(kinds); c++) {
+    for (size_t c = 0; c < CLG_COUNT(cases); c++) {
+        const int seq = cases[c].seq;
         double got, want = 0;
+        char options[64];
 
-        llama_model(&m, &tiny_kinds[kinds[c]]);
-        distill("--count 1 --seed 5", &got, 1);
+        llama_model(&m, &tiny_kinds[cases[c].kind]);
+        snprintf(options, sizeof options, "--count 1 --seed 5 --seq %d", seq);
+        distill(options, &got, 1);
         st_file *file = llama_file("gates.safetensors");
         assert_string_equal(st_meta(file, "seerattn_gate_type"), "Qavg_Kmaxminavg");
-        tiny_logits(&m, llama_tokens, LLAMA_SEQ, logits);
+        tiny_logits(&m, llama_tokens, seq, logits);
         for (int l = 0; l < TINY_LAYERS; l++) {
             char name[96];
 
@@ -112,10 +117,10 @@ static void first_loss_equals_plain_double(void **state)
             const st_tensor *w = st_find(file, name);
             assert_true(w && w->rank == 3 && w->shape[1] == POOLS * TINY_DIM);
             for (int h = 0; h < TINY_HEADS; h++)
-                want += loss_of_head(&m, l, h, w) / TINY_HEADS / TINY_LAYERS;
+                want += loss_of_head(&m, seq, l, h, w) / TINY_HEADS / TINY_LAYERS;
         }
         if (!(fabs(got / want - 1) < 1e-4))
-            fail_msg("%s: loss %.8g, not %.8g", tiny_kinds[kinds[c]].name, got, want);
+            fail_msg("%s: loss %.8g, not %.8g", tiny_kinds[cases[c].kind].name, got, want);
         st_close(file);
         tiny_free(&m);
     }
@@ -139,6 +144,117 @@ static void learns(void **state)
         llama_perplexity("--gates gates.safetensors --rule topp --value 0.7", &density);
         assert_true(density > 0 && density < 1);
     }
+}
+
+/* Truth of what yarn makes of four times the tokens that the model was trained for. */
+static const struct tiny_model *taught;
+static const st_file *captured;
+
+static void from_capture(struct test_case *c)
+{
+    memcpy(c->data[A_Q], st_find(captured, "q")->data, array_bytes(c, A_Q));
+    memcpy(c->data[A_K], st_find(captured, "k")->data, array_bytes(c, A_K));
+    c->absent = BIT(A_V) | BIT(A_OUT) | BIT(A_LSE);
+}
+
+static void truth_of(struct test_case *c)
+{
+    const struct tiny_layer *of = &taught->of[TINY_LAYERS - 1];
+    static float want[TINY_HEADS * TINY_BLOCKS * TINY_BLOCKS];
+
+    for (int h = 0; h < TINY_HEADS; h++) {
+        double w[TINY_BLOCKS][TINY_BLOCKS] = {{0}};
+
+        tiny_oracle(TINY_SEQ, of->q[0] + h * TINY_DIM, of->k[0] + h / (TINY_HEADS / TINY_KV) * TINY_DIM, w);
+        for (int i = 0; i < TINY_BLOCKS; i++) {
+            double all = 0;
+
+            for (int j = 0; j < TINY_BLOCKS; j++)
+                all += w[i][j];
+            for (int j = 0; j < TINY_BLOCKS; j++)
+                want[(h * TINY_BLOCKS + i) * TINY_BLOCKS + j] = (float)(w[i][j] / all);
+        }
+    }
+    assert_int_equal(array_count(c, A_TRUTH), CLG_COUNT(want));
+    assert_near(c, A_TRUTH, want);
+}
+
+static void truth_through_yarn_equals_plain_double(void **state)
+{
+    static double logits[TINY_SEQ * TINY_VOCAB];
+    static struct tiny_model m;
+    const struct shape shape = {.batch = 1, .sq = TINY_SEQ, .sk = TINY_SEQ};
+
+    (void)state;
+    assert_int_equal(TINY_SEQ, 4 * 32);
+    for (int kind = 8; kind <= 10; kind++) {
+        clgaze_problem p = problem(CLGAZE_F32, TINY_HEADS, TINY_KV, TINY_DIM, TINY_BLOCK, TINY_BLOCK);
+        struct test_case c;
+
+        llama_model(&m, &tiny_kinds[kind]);
+        if (llama_run("capture --seq 128 --layer 1 --out captured"))
+            fail_msg("%s", llama_err);
+        st_file *file = llama_file("captured");
+        tiny_logits(&m, llama_tokens, TINY_SEQ, logits);
+        taught = &m;
+        captured = file;
+        fit_maxima(&p, &shape, 1);
+        case_make(&c, CLGAZE_TRUTH, &p, &shape, from_capture, 1);
+        clgaze_plan *plan = plan_of(CLGAZE_TRUTH, &p);
+        run_or_fail(&c, CLGAZE_TRUTH, plan);
+        truth_of(&c);
+        clgaze_plan_free(plan);
+        case_free(&c);
+        st_close(file);
+        tiny_free(&m);
+    }
+}
+
+/* Loss and gradients of layer 1 of the first step; m of AdamW is then a tenth of the gradient. */
+static double *first_step(const char *options, double *loss, size_t *n)
+{
+    distill(options, loss, 1);
+    st_file *file = llama_file("gates.safetensors.checkpoint");
+    const st_tensor *t = st_find(file, "1.moments_k");
+    assert_non_null(t);
+    *n = t->elements / 2;
+    double *m = calloc(*n, sizeof *m);
+    for (size_t i = 0; i < *n; i++)
+        m[i] = st_value(t, i);
+    st_close(file);
+    return m;
+}
+
+static void a_batch_is_the_mean_of_its_sequences(void **state)
+{
+    static struct tiny_model model;
+    double loss[2], of_batch, *m[2], off = 0, apart = 0, norm = 0;
+    uint16_t kept[LLAMA_SEQ + 1];
+    size_t n;
+
+    (void)state;
+    llama_model(&model, &tiny_kinds[0]);
+    tiny_free(&model);
+    double *both = first_step("--count 2 --batch 2", &of_batch, &n);
+    m[0] = first_step("--count 1", &loss[0], &n);
+    memcpy(kept, llama_tokens, sizeof kept);
+    memmove(llama_tokens, llama_tokens + LLAMA_SEQ, (LLAMA_SEQ + 1) * sizeof *llama_tokens);
+    llama_text(LLAMA_SEQ + 1);
+    m[1] = first_step("--count 1", &loss[1], &n);
+    memcpy(llama_tokens, kept, sizeof kept);
+    for (size_t i = 0; i < n; i++) {
+        off += pow(both[i] - (m[0][i] + m[1][i]) / 2, 2);
+        apart += pow(m[0][i] - m[1][i], 2);
+        norm += pow(both[i], 2);
+    }
+    free(both);
+    free(m[0]);
+    free(m[1]);
+    assert_true(fabs(loss[0] / loss[1] - 1) > 1e-4 && apart > 1e-4 * norm); /* they differ */
+    if (!(fabs(of_batch / (loss[0] + loss[1]) * 2 - 1) < 1e-5))
+        fail_msg("loss %.8g, but of the sequences %.8g and %.8g", of_batch, loss[0], loss[1]);
+    if (!(off <= 1e-10 * norm))
+        fail_msg("the gradient is off by %.3g of its norm", sqrt(off / norm));
 }
 
 static void again_gives_the_same_bits(void **state)
@@ -176,6 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_loss_equals_plain_double),
+        cmocka_unit_test(truth_through_yarn_equals_plain_double),
+        cmocka_unit_test(a_batch_is_the_mean_of_its_sequences),
         cmocka_unit_test(learns),
         cmocka_unit_test(again_gives_the_same_bits),
         cmocka_unit_test(refuses),

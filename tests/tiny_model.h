@@ -42,7 +42,7 @@ struct tiny_kind {
 enum { TINY_KINDS = 11 };
 extern const struct tiny_kind tiny_kinds[TINY_KINDS];
 
-enum { TINY_BLOCK = 8, TINY_SEQ = 80, TINY_BLOCKS = TINY_SEQ / TINY_BLOCK };
+enum { TINY_BLOCK = 8, TINY_SEQ = 128, TINY_BLOCKS = TINY_SEQ / TINY_BLOCK };
 
 /* Weights of the blocks of one query head; q and k after RoPE, of `seq` tokens, strides in numbers. */
 typedef void (*tiny_weigh)(int seq, const double *q, const double *k, double w[TINY_BLOCKS][TINY_BLOCKS]);
