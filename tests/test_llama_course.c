@@ -163,6 +163,20 @@ static void a_loss_that_is_no_number_stops(void **state)
     assert_true(refused_at[1] && refused_at[3]);
 }
 
+static void a_perplexity_that_is_no_number_is_told(void **state)
+{
+    static struct tiny_model m;
+
+    (void)state;
+    llama_model(&m, &tiny_kinds[0]);
+    for (int i = 0; i < TINY_HIDDEN; i++)
+        ((float *)(uintptr_t)tiny_find(&m, "model.norm.weight")->data)[i] = 3e38f;
+    tiny_write(&m, llama_folder);
+    tiny_free(&m);
+    assert_int_equal(llama_run("ppl --seq 25 --count 3"), 2);
+    assert_says("ppl", llama_err, "the loss of sequence 1 is not finite");
+}
+
 /* A name that leaves no room for that of the temporary file beside it: the write fails. */
 static void what_cannot_be_written_keeps_the_old_checkpoint(void **state)
 {
@@ -194,6 +208,8 @@ static void a_full_disk_is_told(void **state)
     assert_int_equal(llama_shell("rm last; p " DISTILL "--steps 3 --out last --resume"), 0);
     assert_int_equal(llama_shell("p " DISTILL "--steps 3 --out last --resume --plot /dev/full"), 2);
     assert_says("curve", llama_err, "/dev/full: it cannot be written: No space left");
+    assert_int_equal(llama_run("capture --seq 25 --layer 1 --out /dev/full"), 2);
+    assert_says("capture", llama_err, "/dev/full: it cannot be written: No space left");
 }
 
 static void refuses_another_course(void **state)
@@ -239,6 +255,7 @@ int main(void)
         cmocka_unit_test(double_form_resumes),
         cmocka_unit_test(stops_on_a_signal),
         cmocka_unit_test(a_loss_that_is_no_number_stops),
+        cmocka_unit_test(a_perplexity_that_is_no_number_is_told),
         cmocka_unit_test(what_cannot_be_written_keeps_the_old_checkpoint),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(refuses_another_course),

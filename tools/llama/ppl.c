@@ -21,7 +21,7 @@ static int sequences(struct run *r, double *losses)
         if (!code)
             code = forward_loss(&r->forward, c->seq / 4, &losses[s]);
         if (!code && !isfinite(losses[s]))
-            code = fail(EXIT_INPUT, "the loss of sequence %d is not finite", (int)s);
+            code = fail(EXIT_INPUT, "the loss of sequence %d is not finite", (int)s + 1);
         if (!code)
             fprintf(stderr, "sequence %d of %d: perplexity %.4f\n", (int)s + 1, (int)c->count, exp(losses[s]));
     }
