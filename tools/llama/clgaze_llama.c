@@ -18,6 +18,7 @@ static const struct {
     {"capture", command_capture, COMMAND_CAPTURE, 1, 0},
     {"distill", command_distill, COMMAND_DISTILL, 0, 1e-3},
     {"finetune", command_finetune, COMMAND_FINETUNE, 0, 1e-4},
+    {"plot", command_plot, COMMAND_PLOT, 0, 0},
 };
 
 static int help(void)
@@ -26,6 +27,7 @@ static int help(void)
          "clgaze-llama distill --model DIR --tokens FILE --steps N --out FILE [options]\n"
          "clgaze-llama finetune --model DIR --tokens FILE --steps N --out DIR [options]\n"
          "clgaze-llama capture --model DIR --tokens FILE --layer N --out FILE [options]\n"
+         "clgaze-llama plot --rows FILE --out FILE.svg\n"
          "\n"
          "ppl prints the perplexity of the last three quarters of each sequence, seconds\n"
          "a stage, and as its last line: perplexity P density D\n"
@@ -36,6 +38,7 @@ static int help(void)
          "in the same layout, where its checkpoint lies until then\n"
          "capture writes what a layer's attention and its gate read, as clgaze-run and\n"
          "clgaze-distill take it\n"
+         "plot draws perplexity against density, a line a rule, dense as the floor\n"
          "\n"
          "Models: Llama, Mistral without a window, Qwen2, Qwen3; f32, f16 or bf16.\n");
     command_help();
@@ -61,7 +64,7 @@ int main(int argc, char **argv)
     while (i < CLG_COUNT(commands) && strcmp(commands[i].name, c.name) != 0)
         i++;
     if (i == CLG_COUNT(commands))
-        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl, capture, distill and finetune are", c.name);
+        return fail(EXIT_INPUT, "\"%.40s\" is not a command; ppl, capture, distill, finetune and plot are", c.name);
     if (!(c.only & commands[i].bit))
         return fail(EXIT_INPUT, "--%s is of no use with %s", c.only_option, c.name);
     if (c.count < 0)

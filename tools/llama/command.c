@@ -48,7 +48,8 @@ static const struct row {
      "LIST  pools of the queries of new gates, of max,min,avg (avg); more than one: double form"},
     {"k-pool", SHAPE, GATES, 0, "LIST  pools of the keys of new gates (max,min,avg)"},
     {"layer", INDEX, ALL, TO(layer), "N     of capture, from 0"},
-    {"out", TEXT, ALL, TO(out), "FILE  of capture and distill; of finetune a folder"},
+    {"out", TEXT, ALL, TO(out), "FILE  of capture, distill and plot; of finetune a folder"},
+    {"rows", TEXT, COMMAND_PLOT, TO(rows), "FILE  of plot: what ppl --json printed, as often as one likes"},
     {"gates", TEXT, ALL, TO(gates),
      "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
     {"rule", RULE, ALL, 0,
@@ -107,6 +108,7 @@ static int rule(const char *text, struct command *c)
 {
     const size_t n = strcspn(text, ",");
     c->list_option = "rule";
+    c->rule = text;
     for (size_t i = 0; i < CLG_COUNT(words); i++)
         if (strlen(words[i].name) == n && strncmp(words[i].name, text, n) == 0) {
             c->source = words[i].source;
@@ -209,6 +211,7 @@ int command_read(int argc, char **argv, struct command *c)
     c->count = -1;
     c->layer = -1;
     c->batch = 1;
+    c->rule = "topp";
     c->save_every = 50;
     c->problem = clgaze_problem_default();
     for (int i = 1; i < argc; i++) {

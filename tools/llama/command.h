@@ -7,10 +7,18 @@
 #include "rules.h"
 
 /** Bits of the commands. */
-enum { COMMAND_PPL = 1, COMMAND_CAPTURE = 2, COMMAND_DISTILL = 4, COMMAND_FINETUNE = 8, COMMAND_ALL = 15 };
+enum {
+    COMMAND_PPL = 1,
+    COMMAND_CAPTURE = 2,
+    COMMAND_DISTILL = 4,
+    COMMAND_FINETUNE = 8,
+    COMMAND_PLOT = 16,
+    COMMAND_ALL = 31
+};
 
 struct command {
-    const char *name, *model, *tokens, *device, *gates, *out, *plot, *rope_scaling;
+    const char *name, *model, *tokens, *device, *gates, *out, *plot, *rows, *rope_scaling;
+    const char *rule;               /**< as it was given                                  */
     int32_t seq, count;             /**< count: 0: all                                     */
     int32_t layer;                  /**< -1: not given                                        */
     int32_t steps, seed, batch;     /**< of distill and finetune; steps: 0: not given */
@@ -45,5 +53,8 @@ int command_finetune(const struct command *c);
 
 /** What a layer's attention and its gate read, to a file. @return as above. */
 int command_capture(const struct command *c);
+
+/** Perplexity against density, as SVG. @return as above. */
+int command_plot(const struct command *c);
 
 #endif

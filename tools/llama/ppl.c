@@ -44,6 +44,7 @@ static int report(const struct run *r, const double *losses)
     }
     cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "per_sequence");
     cJSON *seconds = cJSON_AddObjectToObject(root, "seconds");
+    cJSON_AddStringToObject(root, "rule", c->source ? c->rule : "dense");
     cJSON_AddNumberToObject(root, "perplexity", exp(mean));
     cJSON_AddNumberToObject(root, "density", density);
     for (int32_t s = 0; s < c->count; s++)
