@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,13 +46,13 @@ void llama_text(int n)
 
 int llama_shell(const char *script)
 {
-    char command[4096];
+    char command[8192];
     const char *program = getenv("CLGAZE_LLAMA"), *device = getenv("CLGAZE_TEST_DEVICE");
 
     if (!program)
         skip();
     snprintf(command, sizeof command,
-             "cd '%s' && p() { exec '%s' \"$@\" --model . --tokens text.u16 %s%s%s; } && { %s; } >out 2>err",
+             "cd '%s' && p() { exec '%s' --model . --tokens text.u16 %s%s%s \"$@\"; } && { %s; } >out 2>err",
              llama_folder, program, device ? "--device '" : "", device ? device : "", device ? "'" : "", script);
     const int status = system(command);
     slurp("out", llama_out, sizeof llama_out);
@@ -123,14 +124,16 @@ void llama_model(struct tiny_model *m, const struct tiny_kind *kind)
 int llama_tests(const struct CMUnitTest *tests, size_t n)
 {
     struct rng rng = seeded(3);
-    char command[640];
+    char top[] = "/tmp/clgaze-llama-XXXXXX", command[640];
 
     for (int i = 0; i < LLAMA_TEXT; i++)
         llama_tokens[i] = (uint16_t)below(&rng, TINY_VOCAB);
-    snprintf(llama_folder, sizeof llama_folder, "/tmp/clgaze-llama-XXXXXX");
-    if (!mkdtemp(llama_folder))
+    if (!mkdtemp(top))
+        return 1;
+    snprintf(llama_folder, sizeof llama_folder, "%s/model", top);
+    if (mkdir(llama_folder, 0777))
         return 1;
     const int failed = _cmocka_run_group_tests("clgaze-llama", tests, n, NULL, NULL);
-    snprintf(command, sizeof command, "rm -r '%s'", llama_folder);
+    snprintf(command, sizeof command, "rm -r '%s'", top);
     return system(command) || failed;
 }

@@ -12,7 +12,7 @@ enum { LLAMA_SEQ = 75, LLAMA_COUNT = 2, LLAMA_TEXT = 3000, LLAMA_NEED = LLAMA_SE
 
 #define LLAMA_PPL "ppl --seq 75 --count 2 "
 
-extern char llama_folder[512];
+extern char llama_folder[512];            /* of the model; the only one in a new folder */
 extern uint16_t llama_tokens[LLAMA_TEXT]; /* random, the same in every run */
 extern char llama_out[1 << 14], llama_err[1 << 13];
 

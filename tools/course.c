@@ -4,7 +4,6 @@
 #include "course.h"
 
 #include "fail.h"
-#include "gate_file.h"
 #include "plot.h"
 #include "stop.h"
 
@@ -180,39 +179,10 @@ int course_run(struct course *c)
 
 /* ---- the end -------------------------------------------------------------------------- */
 
-/* One side of a learner's gate, for the caller to free; NULL: none in this form, or failed. */
-static float *weights(struct learner *l, int which, int *code)
-{
-    const st_tensor *shape = &l->shapes[which];
-    float *to = shape->elements && !*code ? malloc(shape->bytes) : NULL;
-    if (shape->elements && !*code)
-        *code = to ? learner_get(l, which, to) : fail(EXIT_INPUT, "there is no memory for a gate");
-    return to;
-}
-
-static int write_gates(const struct course *c, const clgaze_problem *problem, int32_t layer, int bf16)
-{
-    const size_t n = c->n_learners;
-    struct layer_gate *w = calloc(n, sizeof *w);
-    int code = w ? 0 : fail(EXIT_INPUT, "there is no memory for %zu gates", n);
-    for (size_t i = 0; w && i < n; i++) {
-        struct learner *l = &c->learners[i];
-        w[i] = (struct layer_gate){layer + (int32_t)i, weights(l, W_K, &code), weights(l, W_Q, &code)};
-    }
-    if (!code)
-        code = gates_write(c->out, problem, w, n, bf16);
-    for (size_t i = 0; w && i < n; i++) {
-        free((void *)(uintptr_t)w[i].w_k);
-        free((void *)(uintptr_t)w[i].w_q);
-    }
-    free(w);
-    return code;
-}
-
 int course_finish(const struct course *c, const clgaze_problem *problem, int32_t layer, int bf16)
 {
     const int whole = c->saved.done == c->training.steps;
-    int code = whole ? write_gates(c, problem, layer, bf16) : 0;
+    int code = whole ? learners_write(c->out, c->learners, c->n_learners, problem, layer, bf16) : 0;
     if (!code && c->plot && c->saved.done)
         code = plot_losses(c->plot, "loss (KL divergence from the truth)", c->saved.losses, (size_t)c->saved.done);
     if (!whole)

@@ -4,6 +4,7 @@
 #include "learner.h"
 
 #include "fail.h"
+#include "gate_file.h"
 #include "lesson.h"
 #include "training.h"
 
@@ -134,4 +135,33 @@ int learner_step(struct learner *l, const struct lesson *lesson, const clgaze_ad
         return fail_library(status);
     const cl_int err = clEnqueueReadBuffer(l->device->queue, l->loss, CL_TRUE, 0, sizeof *loss, loss, 0, NULL, NULL);
     return err ? fail(EXIT_OPENCL, "clEnqueueReadBuffer answered %d for the loss", (int)err) : 0;
+}
+
+/* One side of a learner's gate, for the caller to free; NULL: none in this form, or failed. */
+static float *weights(struct learner *l, int which, int *code)
+{
+    const st_tensor *shape = &l->shapes[which];
+    float *to = shape->elements && !*code ? malloc(shape->bytes) : NULL;
+    if (shape->elements && !*code)
+        *code = to ? learner_get(l, which, to) : fail(EXIT_INPUT, "there is no memory for a gate");
+    return to;
+}
+
+int learners_write(const char *path, struct learner *learners, size_t n, const clgaze_problem *problem, int32_t layer,
+                   int bf16)
+{
+    struct layer_gate *w = calloc(n, sizeof *w);
+    int code = w ? 0 : fail(EXIT_INPUT, "there is no memory for %zu gates", n);
+    for (size_t i = 0; w && i < n; i++) {
+        struct learner *l = &learners[i];
+        w[i] = (struct layer_gate){layer + (int32_t)i, weights(l, W_K, &code), weights(l, W_Q, &code)};
+    }
+    if (!code)
+        code = gates_write(path, problem, w, n, bf16);
+    for (size_t i = 0; w && i < n; i++) {
+        free((void *)(uintptr_t)w[i].w_k);
+        free((void *)(uintptr_t)w[i].w_q);
+    }
+    free(w);
+    return code;
 }

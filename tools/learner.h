@@ -43,4 +43,8 @@ int learner_get(struct learner *learner, int which, float *to);
 struct lesson;
 int learner_step(struct learner *learner, const struct lesson *lesson, const clgaze_adamw *step, float *loss);
 
+/** Write the gates of n learners, layers `layer` and so on, as gates_write() does. @return As learner_open(). */
+int learners_write(const char *path, struct learner *learners, size_t n, const clgaze_problem *problem, int32_t layer,
+                   int bf16);
+
 #endif

@@ -31,10 +31,10 @@ int saved_write(const char *path, const struct saved *saved)
     char why[ST_WHY];
     size_t n = 0;
     int code = tensors ? 0 : fail(EXIT_INPUT, "memory ran out");
-    for (size_t i = 0; i < saved->n_shapes && !code; i++)
+    for (size_t i = 0; tensors && i < saved->n_shapes && !code; i++)
         if (saved->shapes[i].elements)
             code = get(saved, i, &tensors[n++]);
-    if (!code) {
+    if (tensors && !code) {
         tensors[n] =
             (st_tensor){.name = "losses", .dtype = ST_F32, .rank = 1, .shape = {saved->done}, .data = saved->losses};
         if (st_write(path, tensors, n + 1, saved->pairs, saved->n_pairs, why, sizeof why)) {
@@ -43,7 +43,7 @@ int saved_write(const char *path, const struct saved *saved)
             fail_about(NULL);
         }
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; tensors && i < n; i++)
         free((void *)(uintptr_t)tensors[i].data);
     free(tensors);
     return code;
@@ -91,7 +91,7 @@ int saved_read(const char *path, struct saved *saved, int32_t room)
         code = fail(EXIT_INPUT, "tensor losses is missing, or longer than the steps asked for");
     for (size_t i = 0; i < saved->n_shapes && !code; i++)
         code = take(saved, file, i);
-    if (!code) {
+    if (!code && t) {
         memcpy(saved->losses, t->data, t->bytes);
         saved->done = (int32_t)t->shape[0];
         fail_about(NULL);

@@ -14,48 +14,61 @@
 
 enum kind { TEXT, NUMBER, INDEX, REAL, FLAG, RULE, LIBRARY, SHAPE }; /* NUMBER: from 1, INDEX: from 0 */
 
+enum { ALL = COMMAND_ALL, GATES = COMMAND_DISTILL | COMMAND_FINETUNE, TUNE = COMMAND_FINETUNE };
+
 static const struct row {
     const char *key;
     enum kind kind;
+    unsigned only; /* the commands that take it */
     size_t offset;
     const char *help;
 } rows[] = {
 #define TO(field) offsetof(struct command, field)
-    {"model", TEXT, TO(model), "DIR   config.json and model.safetensors or its shards"},
-    {"tokens", TEXT, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
-    {"seq", NUMBER, TO(seq), "N     tokens of a sequence (8192)"},
-    {"count", NUMBER, TO(count), "N     sequences from the start of the file (ppl 4, capture 1, distill all)"},
-    {"steps", NUMBER, TO(steps), "N     of distill"},
-    {"batch", NUMBER, TO(batch), "N     sequences of a step of distill (1)"},
-    {"seed", INDEX, TO(seed), "N     of distill: of the first gates and of the order of sequences (0)"},
-    {"lr", REAL, TO(lr), "X     greatest rate of distill (0.001); it grows for 20 steps, then falls along a cosine"},
-    {"q-pool", SHAPE, 0, "LIST  pools of the queries of distill, of max,min,avg (avg); more than one: double form"},
-    {"k-pool", SHAPE, 0, "LIST  pools of the keys of distill (max,min,avg)"},
-    {"plot", TEXT, TO(plot), "FILE  the loss curve of distill, as SVG"},
-    {"save-every", NUMBER, TO(save_every), "N     steps of distill between checkpoints (50)"},
-    {"stop-after", NUMBER, TO(stop_after), "N     distill saves after that step and ends, without --out's file"},
-    {"resume", FLAG, TO(resume), "      distill goes on from its checkpoint, to the same bits"},
-    {"layer", INDEX, TO(layer), "N     of capture, from 0"},
-    {"out", TEXT, TO(out), "FILE  of capture, distill and plot"},
-    {"rows", TEXT, TO(rows), "FILE  of plot: what ppl --json printed, as often as one likes"},
-    {"gates", TEXT, TO(gates), "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
-    {"rule", RULE, 0,
+    {"model", TEXT, ALL, TO(model), "DIR   config.json and model.safetensors or its shards"},
+    {"tokens", TEXT, ALL, TO(tokens), "FILE  token numbers, 16 bits each, little endian"},
+    {"seq", NUMBER, ALL, TO(seq), "N     tokens of a sequence (8192)"},
+    {"count", NUMBER, ALL, TO(count), "N     sequences from the start of the file (ppl 4, capture 1, else all)"},
+    {"steps", NUMBER, ALL, TO(steps), "N     of distill and finetune"},
+    {"batch", NUMBER, ALL, TO(batch), "N     sequences of a step (1)"},
+    {"seed", INDEX, ALL, TO(seed), "N     of the first gates and of the order of sequences (0)"},
+    {"lr", REAL, ALL, TO(lr),
+     "X     greatest rate: of distill (0.001) it grows for 20 steps, then falls along a cosine;\n"
+     "                       of finetune (0.0001) it grows for 10 steps, then falls along a line"},
+    {"rope-scaling", TEXT, ALL, TO(rope_scaling), "KIND  yarn: stretch a model that has no rope_scaling yet"},
+    {"factor", REAL, ALL, TO(factor), "X     of --rope-scaling, 1 or more"},
+    {"teach-gates", FLAG, TUNE, TO(teach),
+     "      finetune also teaches the gates: those of --gates, else random ones"},
+    {"plot", TEXT, COMMAND_DISTILL, TO(plot), "FILE  the loss curve of distill, as SVG"},
+    {"save-every", NUMBER, GATES, TO(save_every), "N     steps between checkpoints (50)"},
+    {"stop-after", NUMBER, GATES, TO(stop_after),
+     "N     save after that step and end, without the gates or the model"},
+    {"resume", FLAG, GATES, TO(resume), "      go on from the checkpoint, to the same bits"},
+    {"force", FLAG, TUNE, TO(force), "      finetune may overwrite the model in the folder --out"},
+    {"q-pool", SHAPE, GATES, 0,
+     "LIST  pools of the queries of new gates, of max,min,avg (avg); more than one: double form"},
+    {"k-pool", SHAPE, GATES, 0, "LIST  pools of the keys of new gates (max,min,avg)"},
+    {"layer", INDEX, ALL, TO(layer), "N     of capture, from 0"},
+    {"out", TEXT, ALL, TO(out), "FILE  of capture, distill and plot; of finetune a folder"},
+    {"rows", TEXT, COMMAND_PLOT, TO(rows), "FILE  of plot: what ppl --json printed, as often as one likes"},
+    {"gates", TEXT, ALL, TO(gates),
+     "FILE  a gate a layer, under SeerAttention's names; without it attention is dense"},
+    {"rule", RULE, ALL, 0,
      "RULE  topk ratio budget threshold topp (topp), by the gates; without --gates also\n"
-     "                     oracle meanpool vertslash, alone or as oracle,ratio; or window"},
-    {"block", SHAPE, 0, "N     tokens a block of distill and of rules without gates (64)"},
-    {"value", LIBRARY, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
-    {"sink", LIBRARY, 0, "N     first blocks always kept (0)"},
-    {"local", LIBRARY, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
-    {"last-rows", LIBRARY, 0, "N     last query blocks that keep all (0)"},
-    {"min-k", LIBRARY, 0, "N     least number that the rule chooses (0)"},
-    {"max-k", LIBRARY, 0, "N     greatest number that the rule chooses (none)"},
-    {"head-scope", LIBRARY, 0, "S     q kv one: which heads share a list (q)"},
-    {"device", TEXT, TO(device), "TEXT  index, or part of platform, vendor or device name"},
-    {"memory", NUMBER, TO(memory), "MIB   most memory of the device to use (all)"},
-    {"json", FLAG, TO(json), "      one JSON value on stdout"},
-    {"verbose", FLAG, TO(verbose), "      the library's log on stderr"},
-    {"help", FLAG, TO(help), ""},
-    {"version", FLAG, TO(version), ""},
+     "                       oracle meanpool vertslash, alone or as oracle,ratio; or window"},
+    {"block", SHAPE, ALL, 0, "N     tokens a block of new gates and of rules without gates (64)"},
+    {"value", LIBRARY, ALL, 0, "X     of the rule: blocks, share, tokens, bound or probability"},
+    {"sink", LIBRARY, ALL, 0, "N     first blocks always kept (0)"},
+    {"local", LIBRARY, ALL, 0, "N     last visible blocks always kept, at least the diagonal (1)"},
+    {"last-rows", LIBRARY, ALL, 0, "N     last query blocks that keep all (0)"},
+    {"min-k", LIBRARY, ALL, 0, "N     least number that the rule chooses (0)"},
+    {"max-k", LIBRARY, ALL, 0, "N     greatest number that the rule chooses (none)"},
+    {"head-scope", LIBRARY, ALL, 0, "S     q kv one: which heads share a list (q)"},
+    {"device", TEXT, ALL, TO(device), "TEXT  index, or part of platform, vendor or device name"},
+    {"memory", NUMBER, ALL, TO(memory), "MIB   most memory of the device to use (all)"},
+    {"json", FLAG, ALL, TO(json), "      one JSON value on stdout"},
+    {"verbose", FLAG, ALL, TO(verbose), "      the library's log on stderr"},
+    {"help", FLAG, ALL, TO(help), ""},
+    {"version", FLAG, ALL, TO(version), ""},
 #undef TO
 };
 
@@ -117,10 +130,8 @@ static int library(const struct row *r, const char *text, struct command *c)
         if (strcmp(r->key, "sink") != 0 && strcmp(r->key, "local") != 0)
             c->no_window_option = r->key;
         c->has_value |= strcmp(r->key, "value") == 0;
-    } else if (strcmp(r->key, "block") == 0)
-        c->has_block = 1;
-    else
-        c->pool_option = r->key;
+    } else
+        c->has_block |= strcmp(r->key, "block") == 0;
     return option_set(key, text, &c->problem);
 }
 
@@ -133,6 +144,9 @@ static int take(char **argv, int argc, int *at, struct command *c)
             r = &rows[i];
     if (!r)
         return fail(EXIT_INPUT, "--%.40s is not an option; see --help", name);
+    if (c->only & ~r->only)
+        c->only_option = r->key;
+    c->only &= r->only;
     if (r->kind == FLAG) {
         *(int32_t *)(void *)((char *)c + r->offset) = 1;
         return 0;
@@ -177,10 +191,23 @@ static int lists_check(struct command *c)
     return 0;
 }
 
+static int rope_check(const struct command *c)
+{
+    if (c->rope_scaling && strcmp(c->rope_scaling, "yarn") != 0)
+        return fail(EXIT_INPUT, "--rope-scaling is \"%.40s\", but must be yarn", c->rope_scaling);
+    if (!c->rope_scaling != !(c->factor > 0))
+        return fail(EXIT_INPUT, "--%s needs --%s", c->factor > 0 ? "factor" : "rope-scaling",
+                    c->factor > 0 ? "rope-scaling yarn" : "factor");
+    if (c->rope_scaling && c->factor < 1)
+        return fail(EXIT_INPUT, "--factor is %g, but must be 1 or more", c->factor);
+    return 0;
+}
+
 int command_read(int argc, char **argv, struct command *c)
 {
     memset(c, 0, sizeof *c);
     c->seq = 8192;
+    c->only = COMMAND_ALL;
     c->count = -1;
     c->layer = -1;
     c->batch = 1;
@@ -198,11 +225,12 @@ int command_read(int argc, char **argv, struct command *c)
         if (code)
             return code;
     }
-    return lists_check(c);
+    const int code = rope_check(c);
+    return code ? code : lists_check(c);
 }
 
 void command_help(void)
 {
     for (int i = 0; i < N_ROWS; i++)
-        printf("  --%-10s %s\n", rows[i].key, rows[i].help);
+        printf("  --%-12s %s\n", rows[i].key, rows[i].help);
 }

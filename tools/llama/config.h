@@ -53,4 +53,7 @@ struct cJSON;
 /** Read a "rope_scaling" or "rope_parameters". @return 0, or an exit code after a sentence. */
 int rope_read(const struct cJSON *object, struct config *config);
 
+/** Stretch a model without rope_scaling to `factor` times its length by YaRN. @return as above. */
+int rope_stretch(struct config *config, double factor);
+
 #endif

@@ -5,11 +5,10 @@
 
 #include "course.h"
 #include "fail.h"
-#include "json.h"
 #include "order.h"
+#include "report.h"
 #include "stop.h"
 
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -54,9 +53,7 @@ static void agree(const struct run *r, struct course *course)
 {
     const clgaze_problem *p = &r->teach.problem;
     course_agree(course, "model", "%016" PRIx64, r->weights_hash);
-    uint64_t text = 0;
-    course_hash(&text, r->tokens, ((size_t)r->sequences * (size_t)r->command->seq + 1) * sizeof *r->tokens);
-    course_agree(course, "tokens", "%016" PRIx64, text);
+    course_agree(course, "tokens", "%016" PRIx64, r->hash);
     course_agree(course, "seq", "%d", (int)r->command->seq);
     course_agree(course, "batch", "%d", (int)p->max_batch);
     course_agree(course, "seed", "%d", (int)r->command->seed);
@@ -81,26 +78,8 @@ static struct course course_of(const struct command *c, struct lessons *s)
     course.training.steps = c->steps;
     course.training.cosine = 1;
     course.training.warmup = WARMUP;
-    if (c->lr > 0)
-        course.training.step.lr = c->lr;
+    course.training.step.lr = c->lr;
     return course;
-}
-
-static int report(const struct run *r, const struct course *course)
-{
-    const int32_t done = course->saved.done;
-    const float *losses = course->saved.losses;
-    if (!r->command->json) {
-        for (int i = 0; i < N_SPENT; i++)
-            printf("%-10s %8.3f s\n", spent_names[i], r->machine.seconds[i]);
-        printf("loss %.4f steps %d\n", (double)losses[done - 1], (int)done);
-        return 0;
-    }
-    cJSON *root = cJSON_CreateObject(), *seconds = cJSON_AddObjectToObject(root, "seconds");
-    cJSON_AddItemToObject(root, "losses", cJSON_CreateFloatArray(losses, (int)done));
-    for (int i = 0; i < N_SPENT; i++)
-        cJSON_AddNumberToObject(seconds, spent_names[i], r->machine.seconds[i]);
-    return print_json(stdout, root, 0);
 }
 
 static int teach(const struct command *c, struct lessons *s)
@@ -113,7 +92,7 @@ static int teach(const struct command *c, struct lessons *s)
     code = code ? code : course_run(&course);
     code = code ? code : course_finish(&course, &s->run.teach.problem, 0, 0);
     if (!code && course.saved.done)
-        code = report(&s->run, &course);
+        code = report_losses(&s->run, course.saved.losses, course.saved.done);
     course_free(&course);
     return code;
 }

@@ -13,12 +13,13 @@
 enum { GPU_LANES = 64, MAX_SOURCES = 8 };
 
 const char *const spent_names[N_SPENT] = {"load", "compile", "products", "attend", "attend_bwd",
-                                          "norm", "rope",    "swiglu",   "loss"};
+                                          "norm", "rope",    "swiglu",   "loss",   "update"};
 
 static const char *const entries[N_KERNELS] = {
-    "pack",  "widen",     "matmul",   "embed",        "rms",      "rotate_heads", "swiglu", "spread",
-    "fold",  "log_truth", "late",     "last_weights", "lines_of", "log_lines",    "zero",   "turn",
-    "blame", "scales",    "rms_back", "swiglu_back",  "columns",  "add_parts",    "scatter"};
+    "pack",      "widen",   "matmul",    "embed",  "rms",          "rotate_heads", "swiglu",
+    "spread",    "fold",    "log_truth", "late",   "last_weights", "lines_of",     "log_lines",
+    "zero",      "turn",    "blame",     "scales", "rms_back",     "swiglu_back",  "columns",
+    "add_parts", "scatter", "squares",   "adamw",  "narrow"};
 
 static double now(void)
 {
@@ -56,7 +57,7 @@ static int build_failed(struct machine *m, cl_int err)
 int machine_build(struct machine *m)
 {
     /* Each uses functions of those before it; the table is in no certain order. */
-    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl", "backward.cl"};
+    static const char *const order[] = {"matmul.cl", "layer.cl", "rules.cl", "backward.cl", "weights.cl"};
     const char *texts[MAX_SOURCES];
     size_t sizes[MAX_SOURCES];
     cl_uint n = 0;

@@ -33,6 +33,9 @@ enum kernel_id {
     K_COLUMNS,
     K_ADD_PARTS,
     K_SCATTER,
+    K_SQUARES,
+    K_ADAMW,
+    K_NARROW,
     N_KERNELS
 };
 
@@ -47,6 +50,7 @@ enum spent {
     SPENT_ROPE,
     SPENT_SWIGLU,
     SPENT_LOSS,
+    SPENT_UPDATE,
     N_SPENT
 };
 

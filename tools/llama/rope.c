@@ -83,6 +83,32 @@ static int check(const struct rope *r)
     return 0;
 }
 
+/* What yarn's keys mean where they are not given. */
+static void begin(struct config *config)
+{
+    struct rope *r = &config->rope;
+    r->beta_fast = 32;
+    r->beta_slow = 1;
+    r->truncate = 1;
+    r->original = config->longest;
+}
+
+int rope_stretch(struct config *config, double factor)
+{
+    struct rope *r = &config->rope;
+    if (r->kind != ROPE_PLAIN)
+        return fail(EXIT_INPUT, "--rope-scaling is given, but config.json has the rope_type \"%s\" already",
+                    kind_names[r->kind]);
+    if (factor * config->longest > 1 << 24)
+        return fail(EXIT_INPUT, "--factor is %g, which makes more than %d tokens of the model's %d", factor, 1 << 24,
+                    (int)config->longest);
+    begin(config);
+    r->kind = ROPE_YARN;
+    r->factor = factor;
+    config->longest = (int32_t)(config->longest * factor);
+    return check(r);
+}
+
 int rope_read(const cJSON *object, struct config *config)
 {
     struct rope *r = &config->rope;
@@ -90,10 +116,7 @@ int rope_read(const cJSON *object, struct config *config)
     if (!cJSON_IsObject(object))
         return fail(EXIT_INPUT, "rope_scaling must be null or an object");
     int code = kind_read(object, &r->kind);
-    r->beta_fast = 32;
-    r->beta_slow = 1;
-    r->truncate = 1;
-    r->original = config->longest;
+    begin(config);
     cJSON_ArrayForEach(item, object)
     {
         if (code)

@@ -4,12 +4,13 @@
 #ifndef CLGAZE_LLAMA_RUN_H
 #define CLGAZE_LLAMA_RUN_H
 
+#include "backward.h"
 #include "command.h"
-#include "forward.h"
+#include "optimizer.h"
 #include "teach.h"
 
-/** What attention is to do. */
-enum want { WANT_OUT, WANT_GATE_INPUTS, WANT_TEACH };
+/** What a run is to do: attention alone, or beside it keep what gates read, teach gates, train the model. */
+enum want { WANT_OUT, WANT_GATE_INPUTS, WANT_TEACH, WANT_TRAIN };
 
 struct run {
     const struct command *command;
@@ -20,18 +21,23 @@ struct run {
     struct attention attention;
     clgaze_problem problem; /**< of the command line, then the gates                  */
     struct model model;
-    struct forward forward;
-    struct teach teach;
+    struct forward forward; /**< of what does not train                               */
+    struct backward backward;
+    struct optimizer optimizer;
+    struct teach teach; /**< gates that learn; no layers: none do                     */
     enum want want;
     cl_int *tokens; /**< sequences * seq and the one after them                      */
     int32_t sequences;
-    uint64_t weights_hash; /**< of WANT_TEACH: which model it is                        */
+    uint64_t hash;         /**< of what learns: of the tokens and the file of gates         */
+    uint64_t weights_hash; /**< of what learns: which model it begins with                  */
+    st_dtype *dtypes;      /**< of what trains: of each array in the model's files         */
 };
 
 /**
  * Read the model and the text, compare memory, load.
  *
- * @param[in] want  WANT_GATE_INPUTS: also q and k before RoPE; WANT_TEACH: r->teach.
+ * @param[in] want  WANT_TRAIN: r->backward and r->optimizer, else r->forward; r->teach where
+ *                  gates are to learn.
  * @return 0, or an exit code after a sentence; close it either way.
  */
 int run_open(const struct command *c, enum want want, struct run *r);

@@ -37,11 +37,14 @@ static void problem_set(const struct config *config, cl_int seq, cl_int batch, c
     p->dtype = p->weight_dtype = CLGAZE_F32;
     p->q_heads = config->q_heads;
     p->kv_heads = config->kv_heads;
-    p->head_dim = p->gate_dim = config->head_dim;
+    p->head_dim = config->head_dim;
     p->max_q = p->max_k = seq;
     p->max_batch = batch;
-    p->gate_double = gates_pools(p->q_pool) > 1;
-    p->rope_pairs = config->head_dim / 2;
+    if (!p->gate_dim) { /* no file of gates says so */
+        p->gate_dim = config->head_dim;
+        p->gate_double = gates_pools(p->q_pool) > 1;
+        p->rope_pairs = config->head_dim / 2;
+    }
     p->rope_scale = (float)rope_frequencies(&config->rope, config->head_dim, unused);
 }
 
@@ -63,10 +66,10 @@ int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_in
         status = clgaze_distill_plan(m->device.context, &t->problem, &distill);
     if (status)
         return fail_library(status);
-    const size_t d = (size_t)config->head_dim, pool = clgaze_plan_workspace(t->pool);
+    const size_t d = (size_t)config->head_dim * (size_t)t->problem.gate_dim, pool = clgaze_plan_workspace(t->pool);
     const size_t heads = (size_t)(t->problem.gate_double ? config->kv_heads : config->q_heads);
-    size_t weights = heads * gates_pools(t->problem.k_pool) * d * d;
-    weights += t->problem.gate_double ? (size_t)config->q_heads * gates_pools(t->problem.q_pool) * d * d : 0;
+    size_t weights = heads * gates_pools(t->problem.k_pool) * d;
+    weights += t->problem.gate_double ? (size_t)config->q_heads * gates_pools(t->problem.q_pool) * d : 0;
     t->workspace_bytes = clgaze_plan_workspace(t->truth);
     t->workspace_bytes = pool > t->workspace_bytes ? pool : t->workspace_bytes;
     left_by_sequence(t, left);
@@ -98,7 +101,7 @@ int teach_make(struct machine *m, const struct config *config, cl_int seed, stru
     float inv_freq[128];
     size_t left[3];
     const size_t kept = kept_sequences(t) * sizeof(float), rope = (size_t)t->problem.rope_pairs * sizeof *inv_freq;
-    rope_frequencies(&config->rope, config->head_dim, inv_freq);
+    rope_frequencies(&config->rope, 2 * t->problem.rope_pairs, inv_freq);
     left_by_sequence(t, left);
     int code = learners_make(m, seed, t);
     if (!code)
@@ -112,6 +115,32 @@ int teach_make(struct machine *m, const struct config *config, cl_int seed, stru
     if (!code)
         code = buffer_make(m, kept * left[1], "pooled keys", &t->k_pooled);
     return code ? code : buffer_make(m, kept * left[2], "the truth", &t->maps);
+}
+
+/* A matrix of f32 that is the learner's own takes the place of one in a type of the file. */
+static int adopt(struct machine *m, cl_int gate_dim, cl_mem own, struct matrix *w)
+{
+    const cl_ulong from = 0, n = (cl_ulong)w->rows * (cl_ulong)w->cols * (cl_ulong)gate_dim;
+    const struct arg args[] = {ARG(w->buffer), ARG(w->type), ARG(from), ARG(n), ARG(own)};
+    int code = launch(m, K_WIDEN, (size_t)n, 1, 64, args, 5);
+    if (code)
+        return code;
+    clReleaseMemObject(w->buffer);
+    clRetainMemObject(own);
+    w->buffer = own;
+    w->type = 0;
+    return 0;
+}
+
+int teach_from(struct machine *m, struct teach *t, struct gates *g)
+{
+    int code = 0;
+    for (cl_int l = 0; l < t->layers && !code; l++) {
+        code = adopt(m, t->problem.gate_dim, t->learners[l].buffers[W_K], &g->w_k[l]);
+        if (!code && g->w_q)
+            code = adopt(m, t->problem.gate_dim, t->learners[l].buffers[W_Q], &g->w_q[l]);
+    }
+    return code;
 }
 
 void teach_free(struct teach *t)
@@ -170,8 +199,10 @@ int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const st
     views(t, first + (size_t)t->at, 1, &x);
     x.q = clgaze_tensor_bshd(at->q, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
     x.k = clgaze_tensor_bshd(at->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    x.v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    x.out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    if (at->out) {
+        x.v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
+        x.out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
+    }
     x.q_gate = clgaze_tensor_bshd(at->q_gate, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
     x.k_gate = clgaze_tensor_bshd(at->k_gate, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
     clgaze_status status = clgaze_truth(t->truth, &x, &call);

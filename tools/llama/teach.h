@@ -28,7 +28,10 @@ int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_in
 int teach_make(struct machine *m, const struct config *config, cl_int seed, struct teach *t);
 void teach_free(struct teach *t);
 
-/** Enqueue layer `l`; with the last sequence of a step its gate learns. */
+/** Begin with gates that are loaded instead; from then on they are what is learnt, in f32. */
+int teach_from(struct machine *m, struct teach *t, struct gates *g);
+
+/** Enqueue layer `l`; with the last sequence of a step its gate learns.  Without at->out it is not written. */
 int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const struct attended *at);
 
 #endif
