@@ -149,7 +149,13 @@ uint64_t clg_space_id(const struct clg_kernel *kernel)
         const struct clg_param *param = &kernel->space[i];
 
         id = clg_hash(id, param->name, strlen(param->name) + 1);
-        id = clg_hash(id, param->allowed, (size_t)choices(param) * sizeof param->allowed[0]);
+        for (int c = 0; c < choices(param); c++) { /* the same on every machine: records travel */
+            const uint32_t v = (uint32_t)param->allowed[c];
+            const unsigned char bytes[4] = {(unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16),
+                                            (unsigned char)(v >> 24)};
+
+            id = clg_hash(id, bytes, sizeof bytes);
+        }
     }
     return id;
 }
