@@ -294,7 +294,7 @@ static int save_unread(clgaze_context *ctx, const char *path)
     if (!strstr(heard.error[0], "it cannot be opened; it is not written"))
         return 2;
     clg_journal_open(ctx, &journal, path);
-    return journal.file || journal.n ? 3 : 0;
+    return journal.held || journal.n ? 3 : 0;
 }
 
 /* It may be good: neither a save nor a journal takes its place. */
