@@ -62,6 +62,9 @@
     FAULT(fsync, 5, 28)                                                                                              \
     FAULT(fstat, 5)                                                                                                  \
     FAULT(lstat, 13)                                                                                                 \
+    FAULT(stat, 13)                                                                                                  \
+    FAULT(ftruncate, 5, 28)                                                                                          \
+    FAULT(lseek, 5)                                                                                                  \
     FAULT(access, 13)                                                                                                \
     FAULT(mkdir, 13, 28)                                                                                             \
     FAULT(mkstemp, 13, 28)                                                                                           \

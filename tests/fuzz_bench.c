@@ -6,14 +6,6 @@
 #include "fuzz_host.h"
 #include "sparse.h"
 
-const char *const stage_names[STAGES] = {"pool", "gate", "score", "select", "attend"};
-
-int input_open(struct options *o) /* files are fuzz_safetensors.c's */
-{
-    (void)o;
-    return 0;
-}
-
 static void result(const char *path)
 {
     static FILE *nowhere;

@@ -2,31 +2,6 @@
 #include "fuzz_host.h"
 #include "llama/gates.h"
 
-/* Nothing goes to a device here, and there is no checkpoint. */
-const st_tensor *checkpoint_find(const struct checkpoint *c, const char *name)
-{
-    (void)c, (void)name;
-    abort();
-}
-
-int buffer_make(struct machine *m, size_t bytes, const char *what, cl_mem *buffer)
-{
-    (void)m, (void)bytes, (void)what, (void)buffer;
-    abort();
-}
-
-int buffer_write(struct machine *m, cl_mem buffer, size_t bytes, const void *from)
-{
-    (void)m, (void)buffer, (void)bytes, (void)from;
-    abort();
-}
-
-int buffer_zero(struct machine *m, cl_mem buffer, size_t n)
-{
-    (void)m, (void)buffer, (void)n;
-    abort();
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct config config = {.layers = 1, .q_heads = 2, .kv_heads = 1, .head_dim = 8, .hidden = 16};
