@@ -140,9 +140,9 @@ build() { # TARGET...
 linux() {
     prepare
     sed -n 's/^    \(cl[A-Za-z]*\)$/\1/p' cmake/opencl.def | while read -r name; do
-        grep -q "^cl_[a-z_]* $name(" tests/stub_opencl.c || echo "int $name(void); int $name(void) { return 0; }"
+        grep -q "[ *]$name(" tests/stub/opencl.c || echo "int $name(void); int $name(void) { return 0; }"
     done >"$work/rest.c"
-    object OpenCL tests/stub_opencl.c
+    object OpenCL tests/stub/opencl.c
     object OpenCL "$work/rest.c"
     object cmocka "$sources/cmocka/src/cmocka.c" -I "$sources/cmocka/include" -DHAVE_SIGNAL_H=1 -DHAVE_STRSIGNAL=1 \
         -DHAVE_CLOCK_GETTIME_REALTIME=1 -D_GNU_SOURCE -include inttypes.h
