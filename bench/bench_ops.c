@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "internal.h"
+#include "posix.h"
 #include "sparse.h"
 
 enum { MAX_KERNELS = 64, SHAPES = 2 };

@@ -36,17 +36,19 @@ static inline const char *clg_local_folder(void)
 
 /* ---- files: bytes as they are, not handed on to child processes; a rename replaces ---- */
 
-#define O_CLOEXEC  (_O_BINARY | _O_NOINHERIT)
-#define O_NOFOLLOW 0
-#define O_NONBLOCK 0
-#define LOCK_EX    1
-#define LOCK_NB    2
-#define fsync      _commit
-#define rename     clg_rename
-#define mkdir      clg_mkdir
+#define O_CLOEXEC          (_O_BINARY | _O_NOINHERIT)
+#define O_NOFOLLOW         0
+#define O_NONBLOCK         0
+#define LOCK_EX            1
+#define LOCK_NB            2
+#define fsync              _commit
+#define rename             clg_rename
+#define mkdir              clg_mkdir
+#define realpath(path, to) _fullpath(to, path, _MAX_PATH) /* of what is not there, too */
 
 int clg_rename(const char *from, const char *to);
 int clg_mkdir(const char *path, int mode);
+int setenv(const char *name, const char *value, int always);
 int flock(int fd, int how); /* LOCK_EX | LOCK_NB, until it is closed */
 
 /* Who may read and write is the folder's business there: a user's own is closed to others. */
@@ -79,7 +81,7 @@ typedef struct {
     size_t gl_pathc;
     char **gl_pathv;
 } glob_t;
-#define glob(pattern, flags, error, found) ((void)(found), 1)
+#define glob(pattern, flags, error, found) ((void)(pattern), (void)(found), 1)
 #define globfree(found)                    ((void)(found))
 
 struct winsize {

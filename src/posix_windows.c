@@ -30,6 +30,11 @@ int clg_mkdir(const char *path, int mode)
     return -1;
 }
 
+int setenv(const char *name, const char *value, int always)
+{
+    return always || !getenv(name) ? _putenv_s(name, value) : 0;
+}
+
 int flock(int fd, int how)
 {
     OVERLAPPED from = {0};

@@ -102,7 +102,7 @@ static void decimal_comma(void **state)
     assert_ok(clg_records_parse(ctx, ctx->records, text, strlen(text), CLG_FROM_FILE));
     setlocale(LC_NUMERIC, "C");
     assert_true(tuned_time(ctx, "f16 d64 n8k") == 3.5);
-    assert_true(tuned_time(ctx, "f16 d64 n16k") == 0.1);
+    assert_true(tuned_time(ctx, "f16 d64 n16k") == (double)0.1);
     free(text);
     clgaze_context_free(ctx);
     if (!set) {

@@ -290,7 +290,7 @@ static void test_values(void **state)
     assert_true(isnan(st_value(&t, 0)));
     static const double d = 0.1;
     static const int64_t l = -5;
-    assert_true(st_value(&(st_tensor){.dtype = ST_F64, .data = &d}, 0) == 0.1);
+    assert_true(st_value(&(st_tensor){.dtype = ST_F64, .data = &d}, 0) == (double)0.1);
     assert_true(st_value(&(st_tensor){.dtype = ST_I64, .data = &l}, 0) == -5.0);
 }
 

@@ -3,7 +3,8 @@
  */
 #include "stop.h"
 
-#include <signal.h>
+#include "posix.h"
+
 #include <stddef.h>
 
 static volatile sig_atomic_t came;

@@ -241,7 +241,8 @@ static clgaze_status enqueue_update(struct clg_run *run, const struct clg_gate_s
     const cl_float root = (cl_float)(1 / sqrt(two)), eps = (cl_float)o->eps;
     const cl_ulong w_at = m->w->offset, dw_at = m->dw->offset, m_at = m->moments->offset, l_at = run->t.loss.offset;
     const cl_ulong n = run->warming ? 0 : (cl_ulong)s->heads * (cl_ulong)s->k * (cl_ulong)clg_gate_dim(run->p);
-    const size_t wg = (size_t)run->stage->values[WG], groups[3] = {(n + wg - 1) / wg, 1, 1}, local[3] = {wg, 1, 1};
+    const size_t wg = (size_t)run->stage->values[WG], groups[3] = {(size_t)((n + wg - 1) / wg), 1, 1},
+                 local[3] = {wg, 1, 1};
     const struct clg_arg args[] = {CLG_ARG(m->w->buffer),
                                    CLG_ARG(w_at),
                                    CLG_ARG(m->dw->buffer),

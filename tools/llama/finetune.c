@@ -7,6 +7,7 @@
 #include "state.h"
 
 #include "fail.h"
+#include "posix.h"
 #include "stop.h"
 #include "training.h"
 
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { WARMUP = 10 };
 

@@ -6,15 +6,12 @@
 
 #include "fail.h"
 #include "plot.h"
+#include "posix.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { PATH = 4096, LONGEST = sizeof "/special_tokens_map.json.new" };
 
