@@ -207,6 +207,8 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
 
     if (values[BM] * 8 % values[WG] != 0 || values[BM] * 8 / values[WG] > 4)
         return "BM must be 1 to 4 times WG / 8";
+    if (p->head_dim > 128 && values[BM] * 8 / values[WG] > 1) /* Intel's have the fewest */
+        return "the sums of so many channels need more registers than devices have";
     if (8 * (bm * row + bn * row + bm * (bn + 1)) > device->local_bytes)
         return "the tiles need more local memory than the device has";
     return (size_t)values[WG] > device->max_group ? "the device's work-groups are smaller than WG" : NULL;
