@@ -15,6 +15,7 @@
  *   sparse_check_train.c  the same of training
  *   terminal.c         its width and colours
  *   sparse_page.c      the screen that a person reads
+ *   sparse_devices.c   several devices side by side
  *   sparse_report.c    JSON, CSV and markdown
  *   outputs.c          the files
  *   sparse_compare.c   two results beside each other
@@ -254,7 +255,11 @@ void page_row(FILE *f, const struct options *o, const struct row *row);
 void page_foot(FILE *f, const struct result *r);
 /* The shortest length from which all rows like `as` are quicker than dense; 0: none. */
 int page_pays_from(const struct result *r, const struct row *as);
-/* Several devices side by side. */
+/* Is all the same but the length? */
+bool page_alike(const struct row *a, const struct row *b);
+
+/* ---- sparse_devices.c ---- */
+
 void page_devices(FILE *f, const struct result *results, int n);
 
 /* ---- terminal.c ---- */

@@ -198,7 +198,7 @@ static void put_stages(FILE *f, const struct row *r)
         fprintf(f, "  %c %-7s %10.3f ms %4.0f%%\n", letters[i], stage_names[i], r->stage[i], 100 * r->stage[i] / sum);
 }
 
-static bool alike(const struct row *a, const struct row *b)
+bool page_alike(const struct row *a, const struct row *b)
 {
     return a->value == b->value && a->block == b->block && a->heads == b->heads && a->head_dim == b->head_dim;
 }
@@ -209,10 +209,10 @@ int page_pays_from(const struct result *r, const struct row *as)
     int longest_loss = 0, from = 0;
 
     for (const struct row *x = r->rows; x < r->rows + r->n; x++)
-        if (x->state == ROW_DONE && alike(x, as) && x->speedup <= 1 && x->seq > longest_loss)
+        if (x->state == ROW_DONE && page_alike(x, as) && x->speedup <= 1 && x->seq > longest_loss)
             longest_loss = x->seq;
     for (const struct row *x = r->rows; x < r->rows + r->n; x++)
-        if (x->state == ROW_DONE && alike(x, as) && x->seq > longest_loss && (!from || x->seq < from))
+        if (x->state == ROW_DONE && page_alike(x, as) && x->seq > longest_loss && (!from || x->seq < from))
             from = x->seq;
     return from;
 }
@@ -220,13 +220,32 @@ int page_pays_from(const struct result *r, const struct row *as)
 static bool shortest_alike(const struct result *r, const struct row *as)
 {
     for (const struct row *x = r->rows; x < r->rows + r->n; x++)
-        if (x->state == ROW_DONE && alike(x, as) && (x->seq < as->seq || (x->seq == as->seq && x < as)))
+        if (x->state == ROW_DONE && page_alike(x, as) && (x->seq < as->seq || (x->seq == as->seq && x < as)))
             return false;
     return true;
 }
 
+/* Do several series pay from the shortest length on, and all? */
+static bool pays_everywhere(const struct result *r)
+{
+    int series = 0;
+
+    for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
+        if (x->state != ROW_DONE || !shortest_alike(r, x))
+            continue;
+        if (page_pays_from(r, x) != r->rows[0].seq || x->seq != r->rows[0].seq)
+            return false;
+        series++;
+    }
+    return series > 1;
+}
+
 static void say_pays(FILE *f, const struct result *r)
 {
+    if (pays_everywhere(r)) {
+        say(f, "Sparse pays in all rows, from %d tokens on, the shortest measured.", r->rows[0].seq);
+        return;
+    }
     for (const struct row *x = r->rows; x < r->rows + r->n; x++) {
         int from = page_pays_from(r, x);
         char which[96], shape[48] = "";
@@ -342,49 +361,4 @@ void page_foot(FILE *f, const struct result *r)
             : r->held  ? "Longer launches would freeze the screen"
                        : "Time was up",
             r->n, r->most);
-}
-
-/* ---- devices side by side ---- */
-
-static const struct row *find_like(const struct result *r, const struct row *as)
-{
-    for (const struct row *x = r->rows; x < r->rows + r->n; x++)
-        if (alike(x, as) && x->seq == as->seq && strcmp(x->dtype, as->dtype) == 0)
-            return x;
-    return NULL;
-}
-
-/* Each device a letter, as many as the width has room for. */
-void page_devices(FILE *f, const struct result *results, int n)
-{
-    int most = (columns(f) - 18) / 20;
-
-    fputc('\n', f);
-    for (int d = 0; d < n; d++)
-        say(f, "%c: %s (%s), %s", 'A' + d, results[d].machine.name, results[d].machine.platform,
-            results[d].n ? results[d].rows[0].dtype : "nothing measured");
-    n = n < most ? n : most;
-    fprintf(f, "%8s %7s ", "seq", "density");
-    for (int d = 0; d < n; d++)
-        fprintf(f, " %9c ms speed-up", 'A' + d);
-    fputc('\n', f);
-    for (int e = 0; e < n; e++)
-        for (const struct row *x = results[e].rows; x < results[e].rows + results[e].n; x++) {
-            bool shown = false;
-
-            for (int d = 0; d < e; d++) /* an earlier device's row has shown it */
-                shown |= find_like(&results[d], x) != NULL;
-            if (shown)
-                continue;
-            fprintf(f, "%8d %7g ", x->seq, x->value);
-            for (int d = 0; d < n; d++) {
-                const struct row *y = find_like(&results[d], x);
-
-                if (y && y->state == ROW_DONE)
-                    fprintf(f, " %12.3f %6.2fx", y->ms.median, y->speedup);
-                else
-                    fprintf(f, " %12s %7s", "-", "-");
-            }
-            fputc('\n', f);
-        }
 }

@@ -16,6 +16,7 @@
 #undef fail
 #include "../bench/axis.c"
 #include "../bench/sparse_compare.c"
+#include "../bench/sparse_devices.c"
 #include "../bench/sparse_page.c"
 #include "../bench/sparse_plot.c"
 #include "../bench/sparse_report.c"
@@ -393,6 +394,22 @@ static const char *foot_of(const struct result *r)
     return written(f);
 }
 
+/* One sentence where all pay from the shortest length on, else one a series. */
+static void where_sparse_pays_is_said_once(void **state)
+{
+    struct row rows[ROWS];
+    struct result r = made_up(rows);
+
+    (void)state;
+    assert_non_null(strstr(foot_of(&r), "Sparse pays in all rows, from 512 tokens on"));
+    assert_null(strstr(foot_of(&r), "At density"));
+    rows[0].speedup = .9;
+    assert_non_null(strstr(foot_of(&r), "At density 0.0625 (blocks of 64) sparse pays from 1024 tokens; below"));
+    assert_non_null(strstr(foot_of(&r), "At density 0.25 (blocks of 64) sparse pays from 512 tokens, the shortest"));
+    r.n = 1;
+    assert_non_null(strstr(foot_of(&r), "At density 0.0625 (blocks of 64) sparse paid at no length"));
+}
+
 static void page_tells_its_doubts(void **state)
 {
     struct row rows[ROWS];
@@ -537,6 +554,7 @@ int main(void)
         cmocka_unit_test(verdicts_know_noise),
         cmocka_unit_test(comparison_counts_and_finds_partners),
         cmocka_unit_test(sparse_pays_from_where_it_stays_quicker),
+        cmocka_unit_test(where_sparse_pays_is_said_once),
         cmocka_unit_test(page_tells_its_doubts),
         cmocka_unit_test(page_shows_no_time_of_a_failed_row),
         cmocka_unit_test(page_is_as_wide_as_the_terminal),
