@@ -467,9 +467,9 @@ static void workspace_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers),       cmocka_unit_test(fields_together), cmocka_unit_test(rule_values),
-        cmocka_unit_test(values_by_head), cmocka_unit_test(scales),          cmocka_unit_test(expected_density),
-        cmocka_unit_test(forced),         cmocka_unit_test(limits),          cmocka_unit_test(too_many_blocks),
+        cmocka_unit_test(integers),        cmocka_unit_test(fields_together), cmocka_unit_test(rule_values),
+        cmocka_unit_test(values_by_head),  cmocka_unit_test(scales),          cmocka_unit_test(expected_density),
+        cmocka_unit_test(forced),          cmocka_unit_test(limits),          cmocka_unit_test(too_many_blocks),
         cmocka_unit_test(workspace_limit),
     };
 
