@@ -21,6 +21,11 @@ static inline void copy16(uint to, __global const void *from, int bytes)
     __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
+static inline void copy4(uint to, __global const void *from)
+{
+    __asm__ volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
+}
+
 /* Copies are waited for by groups: all but the newest N. */
 #define COPIES_COMMIT() __asm__ volatile("cp.async.commit_group;" ::: "memory")
 #define COPIES_WAIT_(n) __asm__ volatile("cp.async.wait_group " #n ";" ::: "memory")

@@ -9,6 +9,45 @@
  */
 #define LANE (get_local_id(0) % 32)
 
+/* PoCL 3.1 lacks these where variables at program scope are allowed. */
+#define OVERLOADED static inline __attribute__((overloadable))
+#define MOVES(space, type)                                                                                           \
+    OVERLOADED type##4 get4(size_t i, const space type *p)                                                          \
+    {                                                                                                                \
+        return (type##4)(p[i * 4], p[i * 4 + 1], p[i * 4 + 2], p[i * 4 + 3]);                                        \
+    }                                                                                                                \
+    OVERLOADED type##8 get8(size_t i, const space type *p)                                                          \
+    {                                                                                                                \
+        return (type##8)(get4(i * 2, p), get4(i * 2 + 1, p));                                                      \
+    }                                                                                                                \
+    OVERLOADED type##16 get16(size_t i, const space type *p)                                                        \
+    {                                                                                                                \
+        return (type##16)(get8(i * 2, p), get8(i * 2 + 1, p));                                                     \
+    }                                                                                                                \
+    OVERLOADED void put2(type##2 x, size_t i, space type *p)                                                       \
+    {                                                                                                                \
+        p[i * 2] = x.x;                                                                                              \
+        p[i * 2 + 1] = x.y;                                                                                          \
+    }                                                                                                                \
+    OVERLOADED void put4(type##4 x, size_t i, space type *p)                                                       \
+    {                                                                                                                \
+        put2(x.lo, i * 2, p);                                                                                      \
+        put2(x.hi, i * 2 + 1, p);                                                                                  \
+    }
+MOVES(__global, float)
+MOVES(__global, ushort)
+MOVES(__local, float)
+#undef vload4
+#define vload4  get4
+#undef vload8
+#define vload8  get8
+#undef vload16
+#define vload16 get16
+#undef vstore2
+#define vstore2 put2
+#undef vstore4
+#define vstore4 put4
+
 typedef union {
     uint word[8];
     ushort small[16];
@@ -54,6 +93,11 @@ static inline void copy16(uint to, __global const void *from, int bytes)
     __global const uint *x = from;
 
     store16(to, bytes ? (uint4)(x[0], x[1], x[2], x[3]) : (uint4)(0));
+}
+
+static inline void copy4(uint to, __global const void *from)
+{
+    *at_address(to) = *(__global const uint *)from;
 }
 
 #define COPIES_COMMIT()
