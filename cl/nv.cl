@@ -1,19 +1,13 @@
 /*
- * nv: NVIDIA's instructions as words, and tiles in local memory.  Common to
- * nv_mma.cl and nv_wgmma.cl, which hold the two products of attention.
+ * nv: instructions of NVIDIA GPUs since Ampere as words of OpenCL C; tests have
+ * the same words for any device.
  *
- * A tile   64 rows (keys) of D 16-bit channels, in panels of 64 channels; a
- *          row of a panel is 128 bytes, its 16-byte chunks permuted by the
- *          row (xor), which is what wgmma calls 128-byte swizzle and what
- *          keeps ldmatrix free of bank conflicts.
  * Fragment of a warp's 16 rows: element (g, 2t), (g, 2t + 1), (g + 8, 2t),
  *          (g + 8, 2t + 1) of each 8 columns, g = lane / 4, t = lane % 4.
- *          Both kinds of matrix instruction hold their sums so, and two
- *          neighbouring pieces rounded to 16 bits are a left operand.
+ *          Sums of matrix instructions lie so, and two neighbouring pieces
+ *          rounded to 16 bits are a left operand.
  */
-#define PANELS     ((D + 63) / 64)
-#define TILE_BYTES (PANELS * 64 * 128)
-#define LANE       (get_local_id(0) % 32)
+#define LANE (get_local_id(0) % 32)
 
 /* The address of local memory as matrix instructions take it. */
 static inline uint local_address(__local const void *p)
@@ -21,15 +15,15 @@ static inline uint local_address(__local const void *p)
     return (uint)(size_t)p;
 }
 
-static inline uint chunk_at(int row, int chunk)
-{
-    return (uint)(chunk / 8 * 64 * 128 + row * 128 + ((chunk % 8) ^ (row % 8)) * 16);
-}
-
 /* Copy 16 bytes, or write zeros where bytes is 0, without waiting. */
 static inline void copy16(uint to, __global const void *from, int bytes)
 {
     __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+static inline void copy4(uint to, __global const void *from)
+{
+    __asm__ volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
 }
 
 /* Copies are waited for by groups: all but the newest N. */
@@ -52,6 +46,15 @@ static inline void fetch4(uint *x, uint from)
                      : "memory");
 }
 
+/* The same of 16-bit numbers, each tile turned: rows become columns. */
+static inline void fetch4_turned(uint *x, uint from)
+{
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+}
+
 /* 2^x; 0 for what hidden scores give. */
 static inline float exp2_fast(float x)
 {
@@ -61,29 +64,13 @@ static inline float exp2_fast(float x)
     return y;
 }
 
-/* Of the lane whose number differs in bit `mask`. */
-#define OF_LANE(x, mask)                                                                                             \
-    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, " #mask ", 31, 0xffffffff;" : "=f"(other) : "f"(x))
-
-/* The greatest, or the sum, over the 4 lanes that share a row. */
-static inline float quad_max(float x)
+/* Of the lane whose number differs in the bits of `mask`. */
+static inline float of_lane(float x, int mask)
 {
     float other;
 
-    OF_LANE(x, 1);
-    x = fmax(x, other);
-    OF_LANE(x, 2);
-    return fmax(x, other);
-}
-
-static inline float quad_sum(float x)
-{
-    float other;
-
-    OF_LANE(x, 1);
-    x += other;
-    OF_LANE(x, 2);
-    return x + other;
+    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(other) : "f"(x), "r"(mask));
+    return other;
 }
 
 /* Does any lane of the warp say so? */
@@ -110,4 +97,22 @@ static inline uint pack2(float low, float high)
 
     __asm__("cvt.rn." KIND "x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
     return y;
+}
+
+/* sum [16 x 8] += a [16 x 16] * b [16 x 8], of 16-bit numbers */
+static inline void mma_16(float *sum, const uint *a, const uint *b)
+{
+    __asm__ volatile("mma.sync.aligned.m16n8k16.row.col.f32." KIND "." KIND ".f32 "
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                     : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* sum [16 x 8] += a [16 x 8] * b [8 x 8], of f32 numbers of which 11 bits count */
+static inline void mma_tf32(float *sum, const uint *a, const uint *b)
+{
+    __asm__ volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                     : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }

@@ -6,23 +6,6 @@
 /* Nothing to order: these instructions read local memory as loads do. */
 #define TILES_READY()
 
-static inline void fetch4_turned(uint *x, uint from)
-{
-    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                     : "r"(from)
-                     : "memory");
-}
-
-/* sum [16 x 8] += a [16 x 16] * b [16 x 8] */
-static inline void mma(float *sum, const uint *a, const uint *b)
-{
-    __asm__ volatile("mma.sync.aligned.m16n8k16.row.col.f32." KIND "." KIND ".f32 "
-                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 /* s [64 x 64] = q k^T */
 static inline void dot_tile(float *s, const uint *q, uint k)
 {
@@ -38,8 +21,8 @@ static inline void dot_tile(float *s, const uint *q, uint k)
             uint b[4];
 
             fetch4(b, k + chunk_at(c * 16 + row, x * 2 + chunk));
-            mma(s + c * 8, q + x * 4, b);
-            mma(s + c * 8 + 4, q + x * 4, b + 2);
+            mma_16(s + c * 8, q + x * 4, b);
+            mma_16(s + c * 8 + 4, q + x * 4, b + 2);
         }
 }
 
@@ -55,8 +38,8 @@ static inline void add_tile(float *o, const uint *p, uint v)
             uint b[4];
 
             fetch4_turned(b, v + chunk_at(c * 16 + row, x * 2 + chunk));
-            mma(o + x * 8, p + c * 4, b);
-            mma(o + x * 8 + 4, p + c * 4, b + 2);
+            mma_16(o + x * 8, p + c * 4, b);
+            mma_16(o + x * 8 + 4, p + c * 4, b + 2);
         }
 }
 

@@ -43,15 +43,6 @@ static inline void split(const uint *x, int n, uint *high, uint *low)
     }
 }
 
-/* sum [16 x 8] += a [16 x 8] * b [8 x 8] */
-static inline void mma(float *sum, const uint *a, const uint *b)
-{
-    __asm__ volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 /* Left operand fragments of the warp's 32 rows, 8 channels from `step` * 8 on. */
 static inline void fetch_rows(uint *x, uint from, int step)
 {
@@ -65,7 +56,7 @@ static inline void mma_all(float *sum, const uint *x, const uint *y)
 {
 #pragma unroll
     for (int e = 0; e < 8; e++)
-        mma(sum + e * 4, x + e / 4 * 4, y + e % 4 * 2);
+        mma_tf32(sum + e * 4, x + e / 4 * 4, y + e % 4 * 2);
 }
 
 /* The same of f32 numbers; `exact`: the units see all of y.  One product after

@@ -108,6 +108,7 @@ static clgaze_context *blank(const clgaze_context_options *o)
     if (ctx) {
         *ctx = seed;
         ctx->kernels = clg_kernels;
+        ctx->sources = clg_sources;
         ctx->slice_bytes = CLG_SLICE_BYTES;
         if (clg_store_open(ctx))
             return ctx;

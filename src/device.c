@@ -73,12 +73,14 @@ static int nv_arch(cl_device_id id)
     return (int)(major * 10 + minor);
 }
 
+#define OPENCL_C "-cl-std=CL1.2"
+
 /* Work-arounds, by platform: what kernels must know to be right there. */
 static const struct {
     const char *platform, *options;
 } quirks[] = {
-    {"Portable Computing Language", " -DALIGNED_HALF"}, /* 3.1 loads half vectors with aligned moves */
-    {"Oclgrind", " -DNO_FETCH"},                        /* 21.10 compiles __builtin_prefetch but cannot run it */
+    {"Portable Computing Language", OPENCL_C " -DALIGNED_HALF"}, /* 3.1 loads half vectors with aligned moves */
+    {"Oclgrind", OPENCL_C " -DNO_FETCH"}, /* 21.10 compiles __builtin_prefetch but cannot run it */
 };
 
 static bool contains(const char *text, const char *part)
@@ -165,7 +167,7 @@ clgaze_status clg_device_read(const clgaze_context *ctx, cl_device_id id, struct
     if (strstr(device->platform, "NVIDIA"))
         device->nv_arch = nv_arch(id);
     device->launch_macs = launch_macs(device);
-    device->options = "";
+    device->options = OPENCL_C;
     for (size_t i = 0; i < CLG_COUNT(quirks); i++)
         if (strstr(device->platform, quirks[i].platform))
             device->options = quirks[i].options;

@@ -85,6 +85,7 @@ struct clg_store; /* program.c: the programs of a context */
 struct clg_program;
 struct clg_records; /* records.h */
 struct clg_misses;  /* misses.c: problems planned without a record */
+struct clg_source;
 
 struct clgaze_context {
     cl_context cl;
@@ -106,6 +107,7 @@ struct clgaze_context {
     double tuning_seconds;                   /* of a plan without a record; 0: it is not tuned    */
     struct clg_misses *misses;               /* NULL: of no interest                              */
     const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
+    const struct clg_source *sources;        /* clg_sources, or a test's                 */
     size_t slice_bytes;                      /* CLG_SLICE_BYTES, or a test's             */
 };
 

@@ -27,9 +27,9 @@ struct clg_store {
 
 enum { MAX_SOURCES = 8 };
 
-static const struct clg_source *find_source(const char *name)
+static const struct clg_source *find_source(const clgaze_context *ctx, const char *name)
 {
-    const struct clg_source *s = clg_sources;
+    const struct clg_source *s = ctx->sources;
 
     while (s->name && strcmp(s->name, name) != 0)
         s++;
@@ -74,7 +74,7 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
     cl_int err = CL_SUCCESS;
 
     for (int i = 0; kernel->sources[i]; i++) {
-        const struct clg_source *s = find_source(kernel->sources[i]);
+        const struct clg_source *s = find_source(ctx, kernel->sources[i]);
 
         NEED(s && i < MAX_SOURCES, CLGAZE_ERR_BUILD, "kernel %s needs cl/%s, which is not embedded", kernel->name,
              kernel->sources[i]);
@@ -112,7 +112,7 @@ static uint64_t binary_key(const clgaze_context *ctx, const struct clg_kernel *k
     for (size_t i = 0; i < CLG_COUNT(words); i++)
         key = clg_hash(key, words[i], strlen(words[i]) + 1);
     for (int i = 0; kernel->sources[i]; i++) {
-        const struct clg_source *s = find_source(kernel->sources[i]);
+        const struct clg_source *s = find_source(ctx, kernel->sources[i]);
 
         if (s)
             key = clg_hash(key, s->text, s->size);

@@ -10,7 +10,7 @@ void clg_stage_options(const clgaze_context *ctx, const clgaze_problem *p, const
 {
     const struct clg_kernel *kernel = stage->kernel;
 
-    clg_put(text, "-cl-std=CL1.2%s%s%s", kernel->options[0] ? " " : "", kernel->options, ctx->device.options);
+    clg_put(text, "%s%s%s", ctx->device.options, kernel->options[0] ? " " : "", kernel->options);
     if (kernel->define)
         kernel->define(p, stage->values, text);
     else

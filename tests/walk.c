@@ -68,13 +68,13 @@ void every_kernel(clgaze_op op, const clgaze_problem *p, void (*law)(const clgaz
 {
     int served = 0;
 
-    for (int i = 0; clg_kernels[i]; i++) {
+    for (int i = 0; test_context()->kernels[i]; i++) {
         clgaze_problem forced = *p;
         char why[256];
 
-        if (strcmp(clg_kernels[i]->op, op_names[op]) != 0)
+        if (strcmp(test_context()->kernels[i]->op, op_names[op]) != 0)
             continue;
-        forced.kernel = clg_kernels[i]->name;
+        forced.kernel = test_context()->kernels[i]->name;
         if (clgaze_supports(test_context(), op, &forced, why, sizeof why) == CLGAZE_OK) {
             law(&forced);
             served++;
@@ -257,9 +257,9 @@ void check_op(clgaze_op op, const clgaze_problem *p, const struct shape *shapes,
     clgaze_problem q = *p;
     int made = make_cases(op, &q, shapes, n, tweak, cases), kernels = 0;
 
-    for (int i = 0; made && clg_kernels[i]; i++)
-        if (strcmp(clg_kernels[i]->op, op_names[op]) == 0 && !has_own_test(clg_kernels[i])) {
-            run_kernel(op, &q, clg_kernels[i], cases, made);
+    for (int i = 0; made && test_context()->kernels[i]; i++)
+        if (strcmp(test_context()->kernels[i]->op, op_names[op]) == 0 && !has_own_test(test_context()->kernels[i])) {
+            run_kernel(op, &q, test_context()->kernels[i], cases, made);
             kernels++;
         }
     if (made)

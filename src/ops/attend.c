@@ -4,6 +4,7 @@
  * differ in their spaces and in who may use them.
  */
 #include <math.h>
+#include <string.h>
 
 #include "attend.h"
 
@@ -45,52 +46,56 @@ void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale)
     *fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
 }
 
-clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
+void clg_attend_args(const struct clg_run *run, int block_q, int block_k, struct clg_attend_args *a)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
     const clgaze_tensors *t = &run->t;
-    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), out_at = clg_at(&t->out);
-    const cl_ulong c_at = t->counts.offset, b_at = t->blocks.offset, l_at = t->lse.offset;
-    const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = clg_attend_block(p, p->block_q, cut.rows), block_k = clg_attend_block(p, p->block_k, 64);
-    const cl_int width = n->width, list_heads = n->list_heads, sequences = n->sequences, sq = n->sq, sk = n->sk;
-    const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
-    cl_float fold, scale;
-    const size_t groups[3] = {clg_attend_tiles(n->longest_q, block_q, cut.rows), (size_t)(q_heads / cut.heads),
-                              (size_t)sequences};
-    const size_t local[3] = {cut.items, 1, 1};
-    const struct clg_arg args[] = {CLG_ARG(t->q.buffer),
-                                   CLG_ARG(q_at),
-                                   CLG_ARG(t->k.buffer),
-                                   CLG_ARG(k_at),
-                                   CLG_ARG(t->v.buffer),
-                                   CLG_ARG(v_at),
-                                   CLG_ARG(t->counts.buffer),
-                                   CLG_ARG(c_at),
-                                   CLG_ARG(t->blocks.buffer),
-                                   CLG_ARG(b_at),
-                                   CLG_ARG(width),
-                                   CLG_ARG(list_heads),
-                                   CLG_ARG(t->out.buffer),
-                                   CLG_ARG(out_at),
-                                   CLG_ARG(t->lse.buffer),
-                                   CLG_ARG(l_at),
-                                   CLG_ARG(run->workspace),
-                                   CLG_ARG(seqs_from),
-                                   CLG_ARG(sequences),
-                                   CLG_ARG(sq),
-                                   CLG_ARG(sk),
-                                   CLG_ARG(rows),
-                                   CLG_ARG(block_q),
-                                   CLG_ARG(block_k),
-                                   CLG_ARG(q_heads),
-                                   CLG_ARG(group),
-                                   CLG_ARG(fold),
-                                   CLG_ARG(scale)};
+    const struct clg_arg list[CLG_ATTEND_ARGS] = {
+        CLG_ARG(t->q.buffer),      CLG_ARG(a->q_at),        CLG_ARG(t->k.buffer),
+        CLG_ARG(a->k_at),          CLG_ARG(t->v.buffer),    CLG_ARG(a->v_at),
+        CLG_ARG(t->counts.buffer), CLG_ARG(a->c_at),        CLG_ARG(t->blocks.buffer),
+        CLG_ARG(a->b_at),          CLG_ARG(a->width),       CLG_ARG(a->list_heads),
+        CLG_ARG(t->out.buffer),    CLG_ARG(a->out_at),      CLG_ARG(t->lse.buffer),
+        CLG_ARG(a->l_at),          CLG_ARG(run->workspace), CLG_ARG(a->seqs_from),
+        CLG_ARG(a->sequences),     CLG_ARG(a->sq),          CLG_ARG(a->sk),
+        CLG_ARG(a->rows),          CLG_ARG(a->block_q),     CLG_ARG(a->block_k),
+        CLG_ARG(a->q_heads),       CLG_ARG(a->group),       CLG_ARG(a->fold),
+        CLG_ARG(a->scale)};
 
-    clg_attend_fold(p, &fold, &scale);
-    return clg_enqueue_long(run, 0, groups, local, args, CLG_COUNT(args), 2 * clg_attention_macs(run));
+    memcpy(a->list, list, sizeof list);
+    a->q_at = clg_at(&t->q);
+    a->k_at = clg_at(&t->k);
+    a->v_at = clg_at(&t->v);
+    a->out_at = clg_at(&t->out);
+    a->c_at = t->counts.offset;
+    a->b_at = t->blocks.offset;
+    a->l_at = t->lse.offset;
+    a->seqs_from = clg_seqs_from(run);
+    a->block_q = block_q;
+    a->block_k = block_k;
+    a->width = n->width;
+    a->list_heads = n->list_heads;
+    a->sequences = n->sequences;
+    a->sq = n->sq;
+    a->sk = n->sk;
+    a->rows = n->rows;
+    a->q_heads = p->q_heads;
+    a->group = p->q_heads / p->kv_heads;
+    clg_attend_fold(p, &a->fold, &a->scale);
+}
+
+clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut)
+{
+    const clgaze_problem *p = run->p;
+    const int block_q = clg_attend_block(p, p->block_q, cut.rows);
+    const size_t groups[3] = {clg_attend_tiles(run->n.longest_q, block_q, cut.rows), (size_t)(p->q_heads / cut.heads),
+                              (size_t)run->n.sequences};
+    const size_t local[3] = {cut.items, 1, 1};
+    struct clg_attend_args args;
+
+    clg_attend_args(run, block_q, clg_attend_block(p, p->block_k, 64), &args);
+    return clg_enqueue_long(run, 0, groups, local, args.list, CLG_ATTEND_ARGS, 2 * clg_attention_macs(run));
 }
 
 /* ---- any device ---------------------------------------------------------- */

@@ -17,6 +17,16 @@ struct clg_cut {
 void clg_attend_key(const clgaze_problem *p, struct clg_text *text);
 void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text);
 clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut);
+/* The arguments of a call; a strategy may add more. */
+enum { CLG_ATTEND_ARGS = 28 };
+struct clg_attend_args {
+    cl_ulong4 q_at, k_at, v_at, out_at;
+    cl_ulong c_at, b_at, l_at, seqs_from;
+    cl_int block_q, block_k, width, list_heads, sequences, sq, sk, rows, q_heads, group;
+    cl_float fold, scale;
+    struct clg_arg list[CLG_ATTEND_ARGS + 12];
+};
+void clg_attend_args(const struct clg_run *run, int block_q, int block_k, struct clg_attend_args *a);
 /* scale * log2(e) = fold * scale: a signed power of two, and 1 <= scale < 2. */
 void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale);
 

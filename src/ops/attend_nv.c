@@ -3,7 +3,7 @@
  * units, once with the instructions of Ampere and later (mma.sync) and once
  * with those of Hopper (wgmma).
  */
-#include "attend.h"
+#include "attend_nv.h"
 
 /* Both spaces begin so. */
 enum { STAGES, ROWS, HEADS };
@@ -26,7 +26,7 @@ static int block_of_keys(const clgaze_problem *p)
     return p->lists == CLGAZE_LISTS_DENSE ? 64 : p->block_k;
 }
 
-static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
+void clg_attend_nv_define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
     clg_attend_define(p, values, text);
     clg_define(text, "BLOCK_K", block_of_keys(p));
@@ -61,25 +61,31 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
     return (size_t)groups * 128 > device->max_group ? "the device's work-groups are too small" : NULL;
 }
 
-static const char *fits_mma(const struct clg_device *device, const clgaze_problem *p, const int *values)
+const char *clg_attend_nv_fits(const struct clg_device *device, const clgaze_problem *p, const int *values,
+                               bool wgmma)
 {
     /* What a work-group may have, which CL_DEVICE_LOCAL_MEM_SIZE does not say. */
     const int local = device->nv_arch == 80 || device->nv_arch == 87 ? 163 : device->nv_arch >= 90 ? 227 : 99;
 
+    if (wgmma && device->nv_arch != 90)
+        return "the device is not an NVIDIA GPU of compute capability 9.0";
     if (device->nv_arch < 80)
         return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
+    if (wgmma && p->head_dim % 32 != 0)
+        return "head_dim must be a multiple of 32";
     if (p->head_dim % 16 != 0)
         return "head_dim must be a multiple of 16";
     return fits(device, p, values, local * 1024);
 }
 
+static const char *fits_mma(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    return clg_attend_nv_fits(device, p, values, false);
+}
+
 static const char *fits_wgmma(const struct clg_device *device, const clgaze_problem *p, const int *values)
 {
-    if (device->nv_arch != 90)
-        return "the device is not an NVIDIA GPU of compute capability 9.0";
-    if (p->head_dim % 32 != 0)
-        return "head_dim must be a multiple of 32";
-    return fits(device, p, values, 227 * 1024);
+    return clg_attend_nv_fits(device, p, values, true);
 }
 
 static clgaze_status launch(struct clg_run *run)
@@ -94,12 +100,13 @@ const struct clg_kernel clg_kernel_attend_nv_mma = {
     .op = "attend",
     .name = "attend_nv_mma",
     .space = mma_space,
-    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_mma.cl", "attend_nv.cl", NULL},
+    .sources =
+        (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_mma.cl", "nv_walk.cl", "attend_nv.cl", NULL},
     .entries = (const char *const[]){"attend_nv", NULL},
     .options = "-cl-fast-relaxed-math -cl-nv-verbose", /* registers and spills, for the debug log */
     .prove = true,
     .key = clg_attend_key,
-    .define = define,
+    .define = clg_attend_nv_define,
     .fits = fits_mma,
     .launch = launch,
 };
@@ -108,13 +115,14 @@ const struct clg_kernel clg_kernel_attend_nv_wgmma = {
     .op = "attend",
     .name = "attend_nv_wgmma",
     .space = wgmma_space,
-    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_wgmma.cl", "attend_nv.cl", NULL},
+    .sources =
+        (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_wgmma.cl", "nv_walk.cl", "attend_nv.cl", NULL},
     .entries = (const char *const[]){"attend_nv", NULL},
     .options = "-cl-fast-relaxed-math -cl-nv-verbose", /* registers and spills, for the debug log */
     .rework = clg_ptx_rework,
     .prove = true,
     .key = clg_attend_key,
-    .define = define,
+    .define = clg_attend_nv_define,
     .fits = fits_wgmma,
     .launch = launch,
 };

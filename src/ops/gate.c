@@ -240,7 +240,7 @@ static clgaze_status launch_nv(struct clg_run *run)
 const struct clg_kernel clg_kernel_gate_nv = {
     .op = "gate",
     .name = "gate_nv",
-    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "gate_nv.cl", "rope.cl", NULL},
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_tf32.cl", "gate_nv.cl", "rope.cl", NULL},
     .entries = (const char *const[]){"gate_nv", "rope", NULL},
     .options = "-cl-nv-verbose",
     .prove = true,

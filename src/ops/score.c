@@ -151,7 +151,7 @@ static clgaze_status launch_nv(struct clg_run *run)
 const struct clg_kernel clg_kernel_score_nv = {
     .op = "score",
     .name = "score_nv",
-    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tf32.cl", "score_nv.cl", NULL},
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_tf32.cl", "score_nv.cl", NULL},
     .entries = (const char *const[]){"score_nv", NULL},
     .options = "-cl-nv-verbose",
     .prove = true,
