@@ -46,7 +46,7 @@ void llama_text(int n)
 
 int llama_shell(const char *script)
 {
-    char command[8192];
+    char command[16384];
     const char *program = getenv("CLGAZE_LLAMA"), *device = getenv("CLGAZE_TEST_DEVICE");
 
     if (!program)
@@ -64,7 +64,7 @@ int llama_shell(const char *script)
 
 int llama_run(const char *arguments)
 {
-    char script[1024];
+    char script[8192];
 
     snprintf(script, sizeof script, "p %s", arguments);
     return llama_shell(script);
