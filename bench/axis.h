@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * axis.h: a logarithmic axis of a drawing.
  */

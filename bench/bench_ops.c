@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_ops.c: every strategy of kernels.def on its standard shapes, a line each,
  * for those who change kernels.

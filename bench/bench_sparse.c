@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_sparse.c: what would block-sparse attention give me, here?
  */

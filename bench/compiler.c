@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * compiler.c: what a compiler tells of the kernels that it made.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * peak.c: what this device can do at most, measured by two tiny kernels.
  */

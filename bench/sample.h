@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sample.h: a small problem of its own out of a row's, for ref/.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_check_train.c: samples of what training computes, against ref/.
  */

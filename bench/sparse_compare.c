@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_compare.c: two results beside each other, noise taken into account.
  */

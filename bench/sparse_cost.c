@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_cost.c: what an operation must compute and move, whatever the strategy.
  */

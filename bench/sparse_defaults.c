@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_defaults.c: what was not asked for, to suit the device.
  */

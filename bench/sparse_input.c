@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_input.c: q, k, v and the gate of a file, or random numbers instead.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_lists.c: lists and the gate's tensors of a row.
  */

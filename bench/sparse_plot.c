@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_plot.c: the drawing: speed-up against density, time against length,
  * and the stages of one prefill.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_report.c: JSON, CSV and markdown, and JSON read back.
  */

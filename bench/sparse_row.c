@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sparse_row.c: plans, buffers and times of a row.
  */

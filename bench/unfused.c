@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * unfused.c: dense attention by CLBlast, GEMM, softmax, GEMM, so that nobody
  * must trust our dense attention as the only yardstick.

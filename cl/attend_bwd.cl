@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd: gradients of block-sparse attention for any device, after attend.cl,
  * whose tiles it takes, and bwd.cl.

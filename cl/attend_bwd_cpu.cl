@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd_cpu: gradients of block-sparse attention, one work-item per BM rows,
  * after attend_cpu.cl, whose micro-tiles it takes, and bwd.cl.

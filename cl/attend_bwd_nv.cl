@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd_nv: gradients of block-sparse attention on NVIDIA's matrix units,
  * after nv_mma.cl, nv_walk.cl and bwd.cl.

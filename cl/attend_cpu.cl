@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_cpu: block-sparse flash attention, one work-item per BM query rows.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_nv: block-sparse flash attention on NVIDIA's matrix units; what the
  * products are made of is in nv_mma.cl or nv_wgmma.cl.

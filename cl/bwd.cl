@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bwd: what every strategy of attend_bwd begins with: delta, and the lists turned
  * round, from query block -> key blocks to key block -> query blocks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * distill: what the gate's scores of some rows of blocks are wrong by, the gradients
  * of the weights, and a step of AdamW; after meet.cl and before rope.cl, which takes

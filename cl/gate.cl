@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate: the gate's matrices; rope.cl does the rest.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate_nv: the gate's matrices on the matrix units of NVIDIA GPUs since Ampere;
  * rope.cl does the rest.

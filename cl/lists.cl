@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lists: from a byte mask or CSR to counts and blocks, and checking lists.
  *

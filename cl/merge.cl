@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * merge: the rows of several heads as one row of probabilities, where they
  * share a list: each head's softmax, the maximum over the heads.

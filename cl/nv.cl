@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv: instructions of NVIDIA GPUs since Ampere as words of OpenCL C; tests have
  * the same words for any device.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_mma: the two products of attention on the matrix units of any NVIDIA GPU
  * since Ampere: one warp, 16 rows, operands fetched by ldmatrix.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_tf32: products of f32 on the matrix units of NVIDIA GPUs since Ampere, in
  * 64 x 64 tiles; common to gate_nv and score_nv.

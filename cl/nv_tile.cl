@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_tile: tiles in local memory as NVIDIA's matrix units take them; common to
  * the kernels that use them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_walk: keys of one head, by list or all, go through local memory in tiles of
  * 64, and scores become weights; what attention on NVIDIA's matrix units is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_wgmma: the two products of attention on Hopper's matrix units: 4 warps
  * (a warp group), 64 rows, the left operand in registers, the right one read

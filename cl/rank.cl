@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rank: how select orders and weighs the scores of a row, shared by its
  * strategies so that all choose the same blocks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rope: RoPE of gated blocks at each block's first token; without a matrix in
  * between it also copies.  Second half of gate.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * score_cpu: dot(query block, key block) / sqrt(DG), -inf where invisible.
  *

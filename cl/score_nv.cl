@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * score_nv: score on the matrix units of NVIDIA GPUs since Ampere.
  *

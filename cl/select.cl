@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * select: a row of scores to a list of blocks, one work-group a row.
  *

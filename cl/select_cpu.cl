@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * select_cpu: a row of scores to a list of blocks, one work-item a row.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * select_nv: a row of scores to a list of blocks, one warp of an NVIDIA GPU a
  * row, or a team of warps where rows are long.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * seqs: where each packed sequence lies, from cu_seqlens.
  *

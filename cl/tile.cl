@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tile: f32 products of 64 x 64 through local memory, common to gate and score.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * truth: the greatest softmax weight of each block of keys, after attend.cl,
  * whose tiles it takes and whose kernel makes out and lse where there is a v.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * truth_cpu: attention that also tells the greatest softmax weight of each block of
  * keys, after attend_cpu.cl, whose work on BM rows it takes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * truth_nv: the greatest softmax weight of each block of keys, by the walk of
  * attend_nv.cl, which this comes before.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What clgaze is built with.  Each message names the Debian package to install.
 
 find_package(OpenCL 1.2 QUIET)

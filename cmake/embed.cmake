@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Write kernels into a C file as byte arrays (a string literal may hold only
 # 4095 characters in ISO C).  A build step:
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # install: libraries, headers, programs, clgazeConfig.cmake and clgaze.pc, in the components of Debian's
 # packages: runtime (libclgaze1), dev (libclgaze-dev) and tools (clgaze-tools).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # package: what `cpack` makes.
 #
 #   cpack -G DEB   libclgaze1, libclgaze-dev and clgaze-tools; configure with -DCMAKE_INSTALL_PREFIX=/usr

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* embed.c: clgaze in an application that owns its OpenCL context and queue.  Copy the parts marked "clgaze"; the
  * rest stands in for your application, whose model would have computed q, k and v. */
 #include <clgaze/clgaze.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prefill.c: the main job of clgaze on a real attention layer.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prefill.h: what the pieces of the example `prefill` share.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prefill_layer.c: a layer from a safetensors file, RoPE applied.
  */

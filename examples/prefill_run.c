@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prefill_run.c: the five operations, one call, and dense attention, timed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * seq.c: sequences, and which key blocks a row of them sees.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bincache.c: compiled programs in a folder of the user's cache.
  *

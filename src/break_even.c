@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * break_even.c: whether a plan of prefill is dense, which changes answers and so must be asked
  * for: problem.auto_density.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * break_even.h: the density above which dense attention is quicker than choosing blocks.
  */

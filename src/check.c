@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * check.c: checking the tensors of a call, and reading its lengths off them.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * check.h: the shapes of clgaze_tensors as a table, shared by fields.c, which
  * holds it, and check.c, which checks the tensors of a call against it.

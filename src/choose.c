@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * choose.c: which strategy, with which values, serves an operation here.
  *

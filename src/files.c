@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * files.c: folders and files of the user's cache: what may be believed, and writing
  * so that a reader never sees half.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * files.h: folders and files of the user's cache, for compiled programs and tuned records.
  */

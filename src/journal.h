@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * journal.h: a file that names the candidate under way, so that one which takes
  * the process or the driver with it is not tried again.

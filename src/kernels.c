@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kernels.c: the table of strategies and what can be said about a search space
  * without knowing the strategy.

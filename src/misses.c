@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * misses.c: problems that were planned without a record of their own.
  */

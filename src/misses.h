@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * misses.h: problems that were planned without a record of their own: tuned at once if the
  * policy says so, and remembered beside the store if the context's options do.

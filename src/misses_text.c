@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * misses_text.c: problems planned without a record, as text.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * numbers.c: random numbers, and what the three types of numbers look like in memory.
  */

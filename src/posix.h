@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * posix.h: what the library and the programs use of POSIX beside what every C library of ours has.
  * On Windows, where mingw-w64 lacks it, posix_windows.c has it, or it does nothing, as said below.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * posix_windows.c: what posix.h promises, on Windows.
  */

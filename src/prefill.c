@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prefill.c: running a plan: one operation, or the five as one call; and what
  * lies where in the workspace.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * problem.c: defaults and checks of a problem, and the sizes it implies.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ptx.c: instructions that NVIDIA's OpenCL compiler does not let through.
  *

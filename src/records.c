@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * records.c: what is known to be quick, in memory: adding, finding, writing as text.
  */

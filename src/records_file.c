@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * records_file.c: tuned records in a file that several processes may write.
  */

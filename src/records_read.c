@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * records_read.c: tuned records from text that anybody may have written.
  *

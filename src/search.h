@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * search.h: find the quickest of many candidates by noisy measurements.
  *

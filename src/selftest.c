@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * selftest.c: is a program right?  A small call of a stage against ref/.
  */

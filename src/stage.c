@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stage.c: one operation of a plan: its kernel chosen, built, proved, warmed.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * text.c: a bounded string that grows by printf, and a hash.
  */

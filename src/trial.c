@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * trial.c: a small problem that uses the very program that a plan has built.
  *

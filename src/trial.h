@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * trial.h: a small problem for the self-test of a stage, with arrays on host and
  * device; made by trial.c and trial_fill.c, run by selftest.c.

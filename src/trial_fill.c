@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * trial_fill.c: inputs of the self-test: small multiples of a power of two, which
  * every type holds exactly, and lists that leave blocks out.

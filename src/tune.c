@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune.c: clgaze_tune(): problem by problem, each given its share of the budget.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_data.c: tensors for timing.  Numbers are random but tame; lists keep one
  * visible block in ten and the diagonal.

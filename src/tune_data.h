@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_data.h: made-up tensors at the size of a real problem, for timing.
  */

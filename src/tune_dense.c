@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_dense.c: measures the break-even of a prefill: choosing blocks and attending to them
  * against dense attention.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_subject.c: what it means to try a candidate: build it, compare it with ref/
  * on a small problem and with what is used now on the real one, time it.

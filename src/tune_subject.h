@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_subject.h: one problem being tuned: its candidates, built, checked and timed.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tuning.c: the records of a context: the library's own, the user's file, loading and saving.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * abi_structs.c: bytes of each public struct and where its last member lies, a line each, as tests/abi.txt has
  * them for 64 bits.  A struct that callers make may use up what it reserves; it may not grow.

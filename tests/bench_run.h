@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_run.h: bench_sparse run as a user runs it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache.h: what tests of the binary cache share: a folder of the test's own,
  * contexts that keep programs there, and what their log says.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cases.c: a problem with every array of the pipeline on the host.
  */

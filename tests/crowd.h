@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * crowd.h: threads that call, plan and make contexts at once; every call gives the bits of the first.
  */

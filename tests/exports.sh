@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # exports.sh LIBRARY ABI NM STRUCTS SONAME: the shared library exports the names in ABI and nothing else,
 # its public structs have the sizes that stand there, and it bears SONAME.  After a deliberate change:
 # exports.sh LIBRARY - NM STRUCTS > tests/abi.txt

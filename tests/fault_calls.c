@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fault_calls.c: every call that the library makes of OpenCL or of the C library
  * fails once, with each plausible answer.  Label: fault.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fault_life.h: what the parts of fault_calls share: a life and its steps.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fault_shim.c: see fault_shim.h. */
 #include "fault_shim.h"
 

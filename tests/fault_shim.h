@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fault_shim.h: calls of OpenCL and of the C library that fail when told to.
  *

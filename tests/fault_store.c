@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fault_store.c: the steps of a life with tuned records, and the folder after it.
  */

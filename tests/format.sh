@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # format.sh SOURCE: C and OpenCL C are formatted as .clang-format says.  Other
 # versions of clang-format than Debian 12's format some lines otherwise.
 set -eu

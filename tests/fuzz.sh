@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # fuzz.sh SOURCE WORK CMAKE [FUZZER...]: build the fuzzers and run each for
 # CLGAZE_FUZZ_SECONDS, 10 if that is not set, from its corpus in tests/corpus.  What
 # is new stays in WORK/corpus; a finding fails and is printed in base64.

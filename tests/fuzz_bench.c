@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_bench.c: any bytes that begin with '{' as a result of bench_sparse to compare with; any
  * others as its command line, a word a line.

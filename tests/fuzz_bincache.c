@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_bincache.c: any bytes as a file of the binary cache.  The first byte says
  * whether the header is as it comes or made right for the rest.  Only a file whose

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_config.c: any bytes as the config.json of a model, and as the index of its shards. */
 #include "fuzz_host.h"
 #include "llama/model.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_gates.c: any bytes as the gates of a small model: one layer, two heads of 8 channels. */
 #include "fuzz_host.h"
 #include "llama/gates.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_host.h: what fuzzers share: a context that can log and allocate, but has no device; files. */
 #ifndef CLG_TESTS_FUZZ_HOST_H
 #define CLG_TESTS_FUZZ_HOST_H

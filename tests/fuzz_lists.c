@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_lists.c: any numbers as counts and blocks, or as CSR, and any mask, given to
  * attend.  With validation a call succeeds just if a plain check here says that the

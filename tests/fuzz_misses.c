@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_misses.c: any bytes as the list of problems to tune, and as the journal of a
  * tuning run.  A list that is printed and read again is the same.

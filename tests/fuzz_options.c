@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_options.c: any command line, a word a line, given to each program; its text as a kernel's
  * tunables and as a problem to tune.  bench_sparse has fuzz_bench.c.

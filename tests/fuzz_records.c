@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_records.c: any bytes as a file of tuned records.  A record that is printed
  * and read again is the same.  Of several some may go: devices that share a uuid

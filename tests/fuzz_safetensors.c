@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_safetensors.c: any bytes as a safetensors file, its metadata as options, its tensors as
  * the input of each operation.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # golden.sh CLGAZE-RUN FOLDER: check every golden case in a folder.
 # FOLDER may be CLGAZE_GOLDEN_DIR: then the folder that this variable names, of
 # which only the operations of this version are taken.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # headers.sh INCLUDE CC CXX [OPENCL]: each public header compiles alone, as C11 and
 # as C++17, without a warning.
 set -eu

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llama_pass.c: a backward pass over a tiny model, and guards around buffers.
  */

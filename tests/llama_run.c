@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llama_run.c: the program clgaze-llama in a folder with a tiny model and a text.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load.h: calls of a few operations whose every repetition must give the same
  * bits, for the tests of threads and events.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A prefill of 1,048,576 tokens at a low density, in slices of 64 MB of scores; some rows against ref/.  Label: long.
  */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors beyond 2^31 elements and 4 GB: one buffer of 4.3 GB, of which little is touched.  Label: long. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* 8 threads for CLGAZE_SOAK_SECONDS, 600: plans shared, plans and contexts made and freed, one folder of programs
  * for all; answers stay those of the first call, memory does not grow.  Label: long. */
 #include <stdio.h>

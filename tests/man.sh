@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # man.sh MAN PROGRAM...: every option that a program's --help names stands in its man page, every page
 # formats without a complaint, and no page names an option that the program has not.
 set -eu

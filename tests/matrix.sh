@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # matrix.sh NAME WORK CONSUMER PROGRAM...: run programs at tiny sizes on another
 # runtime, or with another way of PoCL to compile a work-group: pocl_loops,
 # pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl, intel_cpu, nvidia.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # no_clblast.sh SOURCE WORK CMAKE CC TEST FLAG...: the library built without
 # CLBlast passes TEST and refers to nothing of CLBlast.
 set -eu

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nv_plain: the words of cl/nv.cl in plain OpenCL C, for any device: what a lane
  * needs of another goes over a board in global memory.  Slow, but the same

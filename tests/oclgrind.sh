@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # oclgrind.sh WORK KERNELS TEST: run a test at tiny sizes under oclgrind, which
 # reports data races, uninitialised reads and accesses out of bounds in its log.
 # Its exit code is the test's own: what counts is that the log stays empty, but

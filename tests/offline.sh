@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # offline.sh VARIANTS TARGET WORK: compile every kernel that TARGET may run, with
 # default values and a sample of its space, for problems of many kinds; no card
 # is needed.  TARGET is a processor of AMD's (gfx1100), of Intel's (dg2), or

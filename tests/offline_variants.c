@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * offline_variants.c: what to compile for a device that is not here.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # package.sh SOURCE WORK CMAKE: Debian's packages and the relocatable archive, made, looked into and run
 # from folders that they were not made for.  Without a device the programs still say what they are.
 set -eu

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * place.c: arrays on the device, between guards, and one call over them.
  */

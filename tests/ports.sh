@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # ports.sh PORT SOURCE WORK CMAKE: clgaze compiled for another machine, or by a stricter reading of C.
 #
 #   gcc, clang   every file as C11 with nothing of GNU's

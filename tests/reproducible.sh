@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # reproducible.sh SOURCE WORK CMAKE CC: built twice, from two folders, at two times, the libraries and a
 # program are the same bytes, debug information included.
 set -eu

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # sanitize.sh PRESET SOURCE WORK CMAKE TEST...: build with the flags of a preset of
 # CMakePresets.json and run tests at tiny sizes.  A TEST is test_x, or a command
 # in the build folder with its arguments, in one word.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # spdx.sh SOURCE [write]: every source file names its licence in its first two lines; `write` adds the line
 # where it is missing.
 set -eu

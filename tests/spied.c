@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * spied.c: a context whose only kernel is pool with few configurations.
  */

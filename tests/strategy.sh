@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # strategy.sh SOURCE WORK CMAKE CC: to add a strategy takes two files and a line.
 # Adds the example's to a copy of the sources, builds that, and removes it: the
 # operation's test walks the new strategy, a golden case passes by it, plans prefer it.

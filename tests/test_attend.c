@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attend against ref/attend.c.  Label: unit. */
 #include <limits.h>
 #include <stdlib.h>

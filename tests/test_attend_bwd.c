@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attend_bwd against ref/attend_bwd.c, and laws of gradients.  Label: unit. */
 #include <limits.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_attend_bwd_ref.c: the specification of attend_bwd against that of attend:
  * its gradients are those of finite differences.  No device.  Label: unit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_bench.c: what bench_sparse is made of: numbers, lists, statistics.
  */

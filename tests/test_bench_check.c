@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_bench_check.c: bench_sparse notices results that are wrong.
  *

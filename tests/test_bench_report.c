@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_bench_report.c: what bench_sparse says of rows, on made-up results:
  * JSON, CSV, markdown, drawing, page and comparison.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_bench_rows.c: bench_sparse's operations, inputs and outputs, small.
  */

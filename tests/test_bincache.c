@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_bincache.c: files and folders of the binary cache, which may hold anything.
  */

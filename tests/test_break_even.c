@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_break_even.c: the density above which a prefill is dense: solving for it, plans that use
  * it, what they compute and refuse, and measuring it.

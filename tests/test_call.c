@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_call.c: all that can be wrong with a call.  Label: unit.
  *

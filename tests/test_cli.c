@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_cli.c: clgaze-run as a person or a script sees it: exit codes, one
  * sentence on stderr, JSON alone on stdout, results in files.

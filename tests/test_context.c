@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contexts: what they are made of, and memory that runs out anywhere.  Label: unit. */
 #include <stdio.h>
 #include <stdlib.h>

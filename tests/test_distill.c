@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* distill against ref/distill.c, laws of its gradients, and what AdamW keeps.  Label: unit. */
 #include <math.h>
 #include <stdlib.h>

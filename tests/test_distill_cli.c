@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_distill_cli.c: clgaze-distill as a person or a script sees it.
  *

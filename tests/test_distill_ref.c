@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_distill_ref.c: the specification of distill against itself: the gradients are
  * those of the loss, and vanish where the gate already tells the truth.

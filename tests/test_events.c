@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Queues and events: a call waits for what it is told to, and for no more.  Label: unit. */
 #include <stdio.h>
 #include <stdlib.h>

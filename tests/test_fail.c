@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_fail.c: what a tool says where there is no device, or one that may not be opened.
  */

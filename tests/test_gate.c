@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gate against ref/gate.c.  Label: unit. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate_clblast against ref/gate.c.  Label: unit.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_hostile.c: what others may have put where the library keeps its files: compiled
  * programs, tuned records, problems to tune, the journal.  None is believed unless every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_journal.c: the journal of the tuner: processes at once, one that ends, and files that
  * are none.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: the records of the strategies, and the text form of their tunables.  Label: unit. */
 #include <ctype.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Launches that would take too long are cut: the same answers in more of them.  Label: unit. */
 #include <stdlib.h>
 #include <string.h>

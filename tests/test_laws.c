@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Laws of attend: what must hold whatever the numbers are.  Label: unit. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Laws of select: what must hold whatever the scores are.  Label: unit. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_lists.c: lists that are wrong.  With problem.validate they are refused
  * and the row is named; without, what is out of range is skipped and nothing

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama.c: the layouts that clgaze-llama reads, as tiny random models against plain
  * double arithmetic, and what it refuses.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_backward.c: gradients of tiny models against differences of plain double
  * arithmetic.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_course.c: clgaze-llama distill stopped, resumed and refused.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_distill.c: clgaze-llama teaches gates; its first loss in plain double.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_finetune.c: clgaze-llama trains a model: against PyTorch, against itself, and
  * what becomes of its files when something goes wrong.

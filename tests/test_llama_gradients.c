@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_gradients.c: what must hold of the gradients of a model, and of the memory that
  * they take.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_lists.c: clgaze-llama with block lists, from gates and from rules without.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_optimizer.c: AdamW over a model's arrays, the norm of its gradients and the
  * types of files, against plain double arithmetic.

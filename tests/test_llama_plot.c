@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_llama_plot.c: the picture of clgaze-llama plot.
  *

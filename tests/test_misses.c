@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_misses.c: the policy of tuned records, and problems that were planned without one.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_nv.c: the strategies for NVIDIA's matrix units against ref/ on a CPU, built with
  * tests/nv_plain.cl in the place of cl/nv.cl: all but what instructions do.  Label: matrix.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Laws of the pipeline: the same numbers by another way are the same bits.  Label: unit. */
 #include <stdlib.h>
 #include <string.h>

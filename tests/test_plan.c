@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plans: what they say, what they compile, what they keep; supports and warm.  Label: unit. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pool against ref/pool.c.  Label: unit. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prefill: the five operations as one call.  Label: unit. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_problem.c: every field of a problem, just inside and just outside its
  * range, and contexts.  Label: unit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_program.c: programs of a context, in memory and from disk.
  */

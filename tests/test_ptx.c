@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_ptx.c: opening the instructions that a kernel holds as comments of PTX.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_records.c: the store of tuned records: text there and back, files that cannot
  * be believed, two writers, and which record a plan would take.

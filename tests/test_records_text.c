@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_records_text.c: tuned records whose text is odd: lengths of no class, devices of
  * one name, a decimal comma, and words in any order.

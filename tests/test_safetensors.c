@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_safetensors.c: the reader refuses every malformed file with a sentence,
  * and reads back what the writer wrote.

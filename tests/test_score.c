@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* score against ref/score.c.  Label: unit. */
 #include "harness.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_search.c: the search on a fake device with a fake clock: a known best, noise,
  * candidates that fail or win by noise.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* select against ref/select.c: exact, but for what the bounds of threshold and top_p leave open.  Label: unit. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_selftest.c: the self-test of a built strategy, and what a plan makes of its verdict.
  */

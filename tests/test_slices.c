@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prefill and select slice by slice: the same as in one piece, in less memory.  Label: unit. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Threads: every call gives the bits of the first, which ref/ has checked.  Label: unit. */
 #include "crowd.h"
 

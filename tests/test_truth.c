@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* truth against ref/truth.c, and laws of the map.  Label: unit. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tune.c: clgaze_tune() on the device: ended at every step and resumed, candidates that
  * are wrong, and what it refuses.  The kernel is pool, the quickest to compile.

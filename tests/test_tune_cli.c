@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tune_cli.c: what clgaze-tune refuses, and what it says without tuning.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tune_power.c: battery and throttling, from made-up folders and times.
  */

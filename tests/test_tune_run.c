@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tune_run.c: clgaze-tune tuning: once, what is stale, every device, until it is interrupted.
  */

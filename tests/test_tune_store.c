@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tune_store.c: the records that clgaze-tune reads and keeps.
  */

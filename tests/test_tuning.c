@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tuning.c: the tuned records of a context: the user's file, forgetting, and what
  * a save must never lose.

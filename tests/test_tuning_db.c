@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_tuning_db.c: the records that come with the library, and that no tuning changes an answer.
  */

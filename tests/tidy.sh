@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tidy.sh SOURCE BUILD: clang-tidy has nothing to say.
 set -eu
 cd "$1"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tiny_kinds.c: the layouts that clgaze-llama reads, one tiny model each.
  */

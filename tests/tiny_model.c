@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tiny_model.c: a small random model in the Hugging Face layout, and what it
  * gives in plain double arithmetic.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tiny_rules.c: the rules of clgaze-llama that need no gates, in plain double.
  */

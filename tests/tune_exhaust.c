@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tune_exhaust.c: how good the tuner is on this device, a program for people: it asserts nothing.
  *

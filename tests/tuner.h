@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tuner.h: clgaze-tune as a person or a script sees it.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # valgrind.sh SOURCE WORK STUB TEST... -- COMMAND...: host code under valgrind, with tests/stub in
 # the place of OpenCL, and one command on PoCL.  Nothing is to be reported but what
 # tests/valgrind.supp names, of the runtimes.  A TEST is a program with its arguments, in one word.

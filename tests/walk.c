@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * walk.c: every kernel of an operation, in several configurations, over a list of shapes.
  */

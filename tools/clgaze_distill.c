@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze_distill.c: teach one layer's gate from what its attention saw.
  */

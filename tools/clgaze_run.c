@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze_run.c: the operations of clgaze on safetensors files.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * command_operation.c: clgaze-run OP --in FILE --out FILE.
  */

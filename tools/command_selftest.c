@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * command_selftest.c: clgaze-run selftest: every kernel that fits, against ref/.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * course.h: steps of learning, one after another: progress, checkpoints, resuming, the end.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * distill_run.c: clgaze-distill: captures, and the course that they teach.
  */

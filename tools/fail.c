@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fail.c: one sentence on stderr, and the exit code that goes with it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * job.h: an operation of clgaze-run on the tensors of one file.
  *

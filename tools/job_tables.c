@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * job_tables.c: the operations and the tensors of the contract, as data.
  */

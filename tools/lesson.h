@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lesson.h: what one file teaches a gate: pooled queries and keys, and the truth.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * saved.h: checkpoints: arrays that learn, as a file that they go on from to the same bits.
  */

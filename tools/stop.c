@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stop.c: a run that ends between two steps when it is asked to.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * teach.c: clgaze-run distill: the file's gate, steps of learning.
  */

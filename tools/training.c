@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * training.c: the steps, the rate of each, and where it starts.
  */

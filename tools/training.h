@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * training.h: how a gate learns: the steps, the rate of each, and where it starts.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * advise.c: which size of key blocks is quickest at equal density, --advise-block.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * child.c: tuning, told of as it goes on, in a process that can be ended; watch_posix.c is the parent.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze_tune.c: the quickest configuration of each kernel, found once a device.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * open.c: a device with its records, and what is to be tuned on it.
  */

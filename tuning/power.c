@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * power.c: whether times can be trusted: battery, and a device that became slower.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * show.c: what is known, without tuning: --list, --show, --dry-run.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * store.c: files of records that a person names: what is refused, --import, --export.
  */

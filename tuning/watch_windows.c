@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * watch_windows.c: no process watches there.  What hangs is ended by hand, and the next run leaves out what
  * the journal says this one was at.

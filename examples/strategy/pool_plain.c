@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pool_plain.c: an example of a strategy: the launcher of pool_plain.cl.  What a strategy needs is this file,
  * that one in cl/, and a line in src/kernels.def; tests/strategy.sh adds all three to a copy and tests it.

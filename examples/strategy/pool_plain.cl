@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pool_plain: an example of a strategy: max, min and average of each block, one channel a work-item.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze/context.h: a device, and what the library may use of the host.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze/tensor.h: a tensor is a view of a caller's cl_mem.
  *

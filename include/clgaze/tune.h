@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze/tune.h: the best configuration of each kernel, found once a device.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend.c: launcher of cl/attend.cl, for any device, and of cl/attend_cpu.cl.
  * Both take the same arguments, as do the strategies of attend_nv.c; they

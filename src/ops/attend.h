@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend.h: what the strategies of attend share: their kernels take the same
  * arguments.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd.c: launcher of cl/bwd.cl and of cl/attend_bwd.cl, for any device,
  * and cl/attend_bwd_cpu.cl; both take the same arguments.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd.h: the steps of attend_bwd, which its strategies share or replace
  * one by one.  A strategy's entries are these four, in this order.

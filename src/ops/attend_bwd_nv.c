@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd_nv.c: launcher of cl/attend_bwd_nv.cl, gradients of attention on
  * NVIDIA's matrix units.

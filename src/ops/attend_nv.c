@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_nv.c: launcher of cl/attend_nv.cl, attention on NVIDIA's matrix
  * units, once with the instructions of Ampere and later (mma.sync) and once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_nv.h: what strategies share that walk keys as cl/nv_walk.cl does.
  */

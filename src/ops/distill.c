@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * distill.c: launcher of cl/distill.cl, for any device.
  *

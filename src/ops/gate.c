@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate.c: launcher of cl/gate.cl, for any device, of cl/gate_cpu.cl and of
  * cl/gate_nv.cl: a product, then cl/rope.cl.

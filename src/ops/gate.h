@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate.h: what the strategies of gate share; gate.c defines it.
  */

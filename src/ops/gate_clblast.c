@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gate_clblast.c: the gate with its products by CLBlast, RoPE by cl/rope.cl.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lists.c: launcher of cl/lists.cl: a mask or CSR becomes counts and blocks in
  * the workspace, and lists are checked where the plan asks for it.

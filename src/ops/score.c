@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * score.c: launcher of cl/score.cl, for any device, of cl/score_cpu.cl and of
  * cl/score_nv.cl.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * select.c: launcher of cl/select.cl, cl/select_cpu.cl and cl/select_nv.cl,
  * which differ in how many work-items share a row.  Where heads merge into one list, cl/merge.cl

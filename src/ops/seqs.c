@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * seqs.c: launcher of cl/seqs.cl, which every operation on packed sequences
  * starts with.

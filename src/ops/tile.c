@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tile.c: the host's side of cl/tile.cl and cl/nv_tf32.cl.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tile.h: the host's side of the 64 x 64 tiles that gate and score share: of
  * cl/tile.cl, and of cl/nv_tf32.cl on NVIDIA.

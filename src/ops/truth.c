@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * truth.c: launchers of cl/truth.cl, for any device (attention or its lse alone,
  * then the map), and of cl/truth_cpu.cl (both at once).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * truth_nv.c: launcher of cl/truth_nv.cl, the walk of attend_nv with the block map,
  * on NVIDIA's matrix units: once by mma.sync and once by wgmma.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a user of the installed library compiles: prints the version and the
  * devices, and is content with none. */
 #include <clgaze/clgaze.h>

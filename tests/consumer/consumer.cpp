@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // The same as consumer.c, from C++.
 #include <clgaze/clgaze.h>
 #include <cstring>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # consumer.sh SOURCE BUILD WORK CMAKE CC CXX CONFIG FLAG...: install to a temporary
 # prefix, move it, and build and run a C and a C++ user by each way to find
 # clgaze.  Each runs twice, the second time on a machine without OpenCL.

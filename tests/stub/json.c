@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * json.c: cJSON is not built for the memory sanitizer, which sees none of what it writes:
  * what it allocates counts as written.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * opencl.c: an OpenCL without a device, in the loader's place, for checkers of host code that
  * cannot look into a runtime.  Buffers are host memory, zero at first.  Kernels do nothing but

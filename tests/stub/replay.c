@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * replay.c: in the place of libFuzzer, with any compiler: give a fuzzer each file of a folder, and
  * each again cut short.

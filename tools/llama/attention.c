@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attention.c: attention of a layer by the library, dense or through block lists.
  */

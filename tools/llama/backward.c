@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * backward.c: the gradient of the loss in every weight of a model, over one sequence.
  */

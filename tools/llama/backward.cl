@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * backward: gradients of what lies between a model's products.  All arrays are f32 and compact.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * backward.h: the gradient of the loss in every weight of a model, over one sequence.
  *

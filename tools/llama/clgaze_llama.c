@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clgaze_llama.c: a model in the Hugging Face layout, end to end.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * command.h: the command line of clgaze-llama, and what it does.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * config.c: config.json of a model, as Hugging Face lays it out.
  */

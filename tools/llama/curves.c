@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * curves.c: clgaze-llama plot: perplexity against density, a line a rule.
  */

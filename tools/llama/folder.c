@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * folder.c: a trained model as a folder in the Hugging Face layout.
  */

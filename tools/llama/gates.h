@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gates.h: the gates of a model's layers, under SeerAttention's names.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kernels.h: the device, this program's own kernels, and the time that is spent.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * matmul: y = x w^T (+ y) for processors, w as checkpoints hold it, [out][in].
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * model.h: a checkpoint's tensors, and the weights on the device.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * optimizer.c: AdamW over all arrays of a model, on the device.
  */

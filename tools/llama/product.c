@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * product.c: y = x w^T and its gradients, by our own kernel on processors, else by CLBlast.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * product.h: products with a matrix, and their gradients.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rope.c: rope_scaling, and the frequencies that it makes.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rules: scores of block pairs for the rules that need no gates, [heads][n][n] f32,
  * -inf where block i may not see block j.  The logarithm of a weight, so that the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * state.h: a model that trains, as a checkpoint that it goes on from to the same bits.
  */

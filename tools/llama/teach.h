@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * teach.h: attention of a layer that also teaches the layer's gate.
  */

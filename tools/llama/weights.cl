@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * weights: what training does to the arrays of a model.  All are f32 and compact.
  *
