@@ -117,8 +117,8 @@ static inline step_t seek(turned_t w, int h, int i)
 {
     for (; h < w.end; h++, i = w.first / w.block_q) {
         if (LISTED)
-            i = next_row(w.map + (ulong)(w.batch * w.list_heads + h * w.list_heads / w.q_heads) * w.head_words, w.row0,
-                         i, w.nq);
+            i = next_row(w.map + (ulong)(w.batch * w.list_heads + h * w.list_heads / w.q_heads) * w.head_words,
+                         w.row0, i, w.nq);
         if (i < w.nq)
             break;
     }
@@ -239,8 +239,8 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
          ulong4 v_at, __global const elem *dout, ulong4 dout_at, __global const float *lse, ulong lse_at,
          __global const float *delta, ulong delta_at, __global const int *counts, ulong counts_at,
          __global const int *blocks, ulong blocks_at, int width, int list_heads, __global elem *dq, ulong4 dq_at,
-         __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int block_q,
-         int block_k, int q_heads, int group, float fold, float scale)
+         __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int rows, int block_q, int block_k,
+         int q_heads, int group, float fold, float scale)
 {
     __local tile_t ring[RING]; /* tile x is at x % RING */
     __local uint4 tiles[STAGES * PAIR / 16] __attribute__((aligned(1024)));

@@ -171,8 +171,8 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     }
 #if TRUTH
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    make_row(tops, n, low, scale, map_k / 64,
-             n_q > 0 ? visible_blocks(CAUSAL, i, block_q, map_k, at.sq, at.sk) : 0, n_q > 0 ? cols : 0, all,
+    make_row(tops, n, low, scale, map_k / 64, n_q > 0 ? visible_blocks(CAUSAL, i, block_q, map_k, at.sq, at.sk) : 0,
+             n_q > 0 ? cols : 0, all,
              truth + truth_at + (((ulong)at.batch * q_heads + h) * rows + at.row0 + i) * cols);
 #endif
 }

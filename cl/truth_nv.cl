@@ -16,7 +16,7 @@
  * Numerics  as attend_nv; a sum has one order whatever the run
  */
 #define TRUTH_ARGS                                                                                                   \
-    , int with_v, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,         \
+    , int with_v, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,        \
         int from, int across, int cols, int map_k
 #define WITH_V  with_v
 #define WORK    (from + GROUP(0))

@@ -17,7 +17,7 @@ int main(void)
     STRUCT(clgaze_call, update);
     STRUCT(clgaze_context_options, reserved[4]);
     STRUCT(clgaze_device, driver);
-    STRUCT(clgaze_problem, reserved[15]);
+    STRUCT(clgaze_problem, reserved[13]);
     STRUCT(clgaze_request, plan);
     STRUCT(clgaze_tensor, stride);
     STRUCT(clgaze_tensors, loss);

@@ -8,40 +8,40 @@
  * Every word that lanes say together meets the whole work-group: its warps must
  * go the same way.  any_lane() asks them all, so that they do.
  */
-#define LANE (get_local_id(0) % 32)
+#define LANE       (get_local_id(0) % 32)
 
 /* PoCL 3.1 lacks these where variables at program scope are allowed. */
 #define OVERLOADED static inline __attribute__((overloadable))
 #define MOVES(space, type)                                                                                           \
-    OVERLOADED type##4 get4(size_t i, const space type *p)                                                          \
+    OVERLOADED type##4 get4(size_t i, const space type *p)                                                           \
     {                                                                                                                \
         return (type##4)(p[i * 4], p[i * 4 + 1], p[i * 4 + 2], p[i * 4 + 3]);                                        \
     }                                                                                                                \
-    OVERLOADED type##8 get8(size_t i, const space type *p)                                                          \
+    OVERLOADED type##8 get8(size_t i, const space type *p)                                                           \
     {                                                                                                                \
-        return (type##8)(get4(i * 2, p), get4(i * 2 + 1, p));                                                      \
+        return (type##8)(get4(i * 2, p), get4(i * 2 + 1, p));                                                        \
     }                                                                                                                \
-    OVERLOADED type##16 get16(size_t i, const space type *p)                                                        \
+    OVERLOADED type##16 get16(size_t i, const space type *p)                                                         \
     {                                                                                                                \
-        return (type##16)(get8(i * 2, p), get8(i * 2 + 1, p));                                                     \
+        return (type##16)(get8(i * 2, p), get8(i * 2 + 1, p));                                                       \
     }                                                                                                                \
-    OVERLOADED void put2(type##2 x, size_t i, space type *p)                                                       \
+    OVERLOADED void put2(type##2 x, size_t i, space type *p)                                                         \
     {                                                                                                                \
         p[i * 2] = x.x;                                                                                              \
         p[i * 2 + 1] = x.y;                                                                                          \
     }                                                                                                                \
-    OVERLOADED void put4(type##4 x, size_t i, space type *p)                                                       \
+    OVERLOADED void put4(type##4 x, size_t i, space type *p)                                                         \
     {                                                                                                                \
-        put2(x.lo, i * 2, p);                                                                                      \
-        put2(x.hi, i * 2 + 1, p);                                                                                  \
+        put2(x.lo, i * 2, p);                                                                                        \
+        put2(x.hi, i * 2 + 1, p);                                                                                    \
     }
 MOVES(__global, float)
 MOVES(__global, ushort)
 MOVES(__local, float)
 #undef vload4
-#define vload4  get4
+#define vload4 get4
 #undef vload8
-#define vload8  get8
+#define vload8 get8
 #undef vload16
 #define vload16 get16
 #undef vstore2
@@ -61,7 +61,8 @@ __global uint upper[ITEMS]; /* of the work-item's addresses of local memory */
 
 static inline size_t my_place(void)
 {
-    const size_t group = get_group_id(0) + get_num_groups(0) * (get_group_id(1) + get_num_groups(1) * get_group_id(2));
+    const size_t group =
+        get_group_id(0) + get_num_groups(0) * (get_group_id(1) + get_num_groups(1) * get_group_id(2));
 
     return group * get_local_size(0) + get_local_id(0);
 }
@@ -214,7 +215,8 @@ static inline void mma_16(float *sum, const uint *a, const uint *b)
     show(a, b);
     for (int e = 0; e < 4; e++)
         for (int k = 0; k < 16; k++) {
-            const size_t row = warp + LANE / 4 * 4 + k % 8 / 2, column = warp + (LANE % 4 * 2 + e % 2) * 4 + k % 8 / 2;
+            const size_t row = warp + LANE / 4 * 4 + k % 8 / 2,
+                         column = warp + (LANE % 4 * 2 + e % 2) * 4 + k % 8 / 2;
 
             sum[e] += half_at(&board[row].small[(e / 2 + k / 8 * 2) * 2 + k % 2]) *
                       half_at(&board[column].small[(4 + k / 8) * 2 + k % 2]);
