@@ -127,7 +127,7 @@ static void draw(FILE *out, const struct plot_line *l, const char *colour, const
     fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colour);
     for (size_t i = 0; i < l->n; i++)
         fprintf(out, "%s%.2f,%.2f", i ? " " : "", x_of(f, l->x[i]), y_of(f, l->y[i]));
-    if (l->n == 1) /* a line of one point is not drawn, one of no length is a dot */
+    if (l->n == 1 && !l->name) /* a line of one point is not drawn, one of no length is a dot */
         fprintf(out, " %.2f,%.2f", x_of(f, l->x[0]), y_of(f, l->y[0]));
     fputs("\"/>\n", out);
     for (size_t i = 0; l->name && i < l->n && l->n <= DOTS; i++)
