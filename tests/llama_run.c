@@ -64,7 +64,7 @@ int llama_shell(const char *script)
 
 int llama_run(const char *arguments)
 {
-    char script[1024];
+    char script[6144]; /* a path may be long */
 
     snprintf(script, sizeof script, "p %s", arguments);
     return llama_shell(script);
