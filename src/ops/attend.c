@@ -47,6 +47,15 @@ void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale)
     *fold = factor != 0.0 ? (cl_float)copysign(ldexp(1.0, power - 1), factor) : 0.0f;
 }
 
+clgaze_problem clg_attend_dense(const clgaze_problem *p)
+{
+    clgaze_problem d = *p;
+
+    d.lists = CLGAZE_LISTS_DENSE;
+    d.lse = 1;
+    return d;
+}
+
 void clg_attend_args(const struct clg_run *run, int block_q, int block_k, struct clg_attend_args *a)
 {
     const clgaze_problem *p = run->p;

@@ -27,6 +27,8 @@ struct clg_attend_args {
     cl_float fold, scale;
     struct clg_arg list[CLG_ATTEND_ARGS + 12];
 };
+/* What attention is for truth: dense, with lse. */
+clgaze_problem clg_attend_dense(const clgaze_problem *p);
 void clg_attend_args(const struct clg_run *run, int block_q, int block_k, struct clg_attend_args *a);
 /* scale * log2(e) = fold * scale: a signed power of two, and 1 <= scale < 2. */
 void clg_attend_fold(const clgaze_problem *p, cl_float *fold, cl_float *scale);

@@ -9,26 +9,16 @@ enum { ATTEND, TRUTH_LSE, TRUTH_MAP }; /* entries */
 enum { TRUTH_CPU };                    /* of truth_cpu */
 enum { WG, BM };                       /* of the space */
 
-/* What attend is here: dense, with lse. */
-static clgaze_problem dense(const clgaze_problem *p)
-{
-    clgaze_problem d = *p;
-
-    d.lists = CLGAZE_LISTS_DENSE;
-    d.lse = 1;
-    return d;
-}
-
 static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
-    const clgaze_problem d = dense(p);
+    const clgaze_problem d = clg_attend_dense(p);
 
     clg_attend_define(&d, values, text);
 }
 
 static clgaze_status enqueue_attend(struct clg_run *run, const int *values)
 {
-    const clgaze_problem *p = run->p, d = dense(p);
+    const clgaze_problem *p = run->p, d = clg_attend_dense(p);
     clgaze_status st;
 
     run->p = &d;
@@ -39,7 +29,7 @@ static clgaze_status enqueue_attend(struct clg_run *run, const int *values)
 
 static double dense_macs(const struct clg_run *run)
 {
-    const clgaze_problem d = dense(run->p);
+    const clgaze_problem d = clg_attend_dense(run->p);
     struct clg_run of = *run;
 
     of.p = &d;

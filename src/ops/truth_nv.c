@@ -15,19 +15,9 @@ enum { STAGES };
 
 enum { ROWS = 64, PER_UNIT = 8 }; /* query rows a work-group; work-groups at a time for each compute unit */
 
-/* What attend_nv is here: dense, with lse, a tile of rows and one head a work-group. */
-static clgaze_problem walk_of(const clgaze_problem *p)
-{
-    clgaze_problem d = *p;
-
-    d.lists = CLGAZE_LISTS_DENSE;
-    d.lse = 1;
-    return d;
-}
-
 static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
-    const clgaze_problem d = walk_of(p);
+    const clgaze_problem d = clg_attend_dense(p);
 
     clg_attend_nv_define(&d, values, text);
     clg_define(text, "ROWS", 1);
@@ -37,7 +27,7 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
 
 static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values, bool wgmma)
 {
-    const clgaze_problem d = walk_of(p);
+    const clgaze_problem d = clg_attend_dense(p);
     const int as_attend[] = {values[STAGES], 1, 1};
 
     if (p->block_q > ROWS)
@@ -77,7 +67,7 @@ static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struc
 
 static clgaze_status launch(struct clg_run *run)
 {
-    const clgaze_problem *p = run->p, d = walk_of(p);
+    const clgaze_problem *p = run->p, d = clg_attend_dense(p);
     const struct clg_sizes *n = &run->n;
     const int64_t shape[3] = {n->batch, p->q_heads, n->sq};
     const cl_int with_v = run->t.v.buffer != NULL, across = n->rows_seq, cols = n->cols, map_k = p->block_k;
