@@ -86,17 +86,6 @@ static double perplexity(const char *arguments)
     return p;
 }
 
-static st_file *opened(const char *name)
-{
-    char path[768], why[ST_WHY];
-    st_file *file;
-
-    snprintf(path, sizeof path, "%s/%s", llama_folder, name);
-    if (st_open(path, &file, why, sizeof why))
-        fail_msg("%s: %s", name, why);
-    return file;
-}
-
 static int there(const char *name)
 {
     char path[768];
@@ -178,7 +167,7 @@ static void gates_are_taught_along(void **state)
     begin(0);
     done("distill --seq 75 --block 8 --steps 1 --out ../gates");
     losses_of(TRAIN "--steps 40 --count 2 --teach-gates --gates ../gates --rule ratio --value 0.3", along, 40);
-    st_file *gates = opened("../out/gates.safetensors"), *first = opened("../gates");
+    st_file *gates = llama_file("../out/gates.safetensors"), *first = llama_file("../gates");
     assert_int_equal(gates->n_tensors, TINY_LAYERS);
     assert_string_equal(st_meta(gates, "seerattn_gate_block_size"), "8");
     for (size_t i = 0; i < gates->n_tensors; i++) {
@@ -229,7 +218,7 @@ static void the_folder_is_the_model_again(void **state)
                          0);
         assert_false(there("../out/checkpoint.safetensors") || there("../out/vocab.json"));
         tiny_make(&m, &tiny_kinds[kinds[c]]);
-        st_file *file = opened("../out/model.safetensors");
+        st_file *file = llama_file("../out/model.safetensors");
         assert_int_equal(file->n_tensors, m.n);
         assert_string_equal(st_meta(file, "format"), "pt");
         for (int i = 0; i < m.n; i++) {
@@ -332,7 +321,7 @@ static void a_loss_that_is_no_number_stops(void **state)
     (void)state;
     begin(0);
     done(TRAIN "--steps 4 --stop-after 2");
-    st_file *file = opened("../out/checkpoint.safetensors");
+    st_file *file = llama_file("../out/checkpoint.safetensors");
     const st_tensor *t = st_find(file, "model.layers.1.mlp.down_proj.weight");
     assert_non_null(t);
     for (size_t i = 0; i < t->elements; i++)
@@ -414,7 +403,7 @@ static void stops_on_a_signal(void **state)
                     "p " TRAIN "--steps 1000000 --resume --save-every 1");
     assert_int_equal(code, -1); /* not by itself */
     assert_says("stopped", llama_err, "stopped after step|--resume goes on");
-    st_file *file = opened("../out/checkpoint.safetensors");
+    st_file *file = llama_file("../out/checkpoint.safetensors");
     assert_true(st_find(file, "losses")->elements > 1);
     st_close(file);
 }
