@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attend_bwd_nv: gradients of block-sparse attention on NVIDIA's matrix units,
- * after nv_mma.cl, nv_walk.cl and bwd.cl.
+ * after nv_mma.cl or nv_wgmma.cl, nv_walk.cl and bwd.cl.
  *
  * Idea      a warp group (4 warps) owns 64 rows, 16 a warp, whose sums stay in
  *           registers; the others go through local memory, 64 rows of two tensors
@@ -45,31 +45,6 @@ static inline void copy_rows(__global const elem *mine, ulong stride, int n, int
                 else
                     store16(to + x * 64 * 128 + chunk_at(r, chunk), r < n ? gather16(from + x * 64) : (uint4)(0));
             }
-    }
-}
-
-/* s [64 x 64] = a b^T of two tiles */
-static inline void dot_tiles(float *s, uint a, uint b)
-{
-    const int row = LANE % 8 + LANE / 16 * 8, chunk = LANE / 8 % 2;
-
-    a += chunk_at(get_local_id(0) / 32 * 16, 0);
-#pragma unroll
-    for (int i = 0; i < 32; i++)
-        s[i] = 0.0f;
-#pragma unroll
-    for (int x = 0; x < D / 16; x++) {
-        uint own[4];
-
-        fetch4(own, a + chunk_at(LANE % 16, x * 2 + LANE / 16));
-#pragma unroll
-        for (int c = 0; c < 4; c++) {
-            uint y[4];
-
-            fetch4(y, b + chunk_at(c * 16 + row, x * 2 + chunk));
-            mma_16(s + c * 8, own, y);
-            mma_16(s + c * 8 + 4, own, y + 2);
-        }
     }
 }
 
@@ -136,8 +111,8 @@ typedef struct {
     float lse[64], delta[64];
 } rows_t;
 
-/* Scores and their gradients to weights: row 0 of the fragments is seen from column `from` on, `n` columns count. */
-static inline void weigh(float *s, float *d, __local const rows_t *rows, float fold, int from, int n)
+/* Scores to weights: row 0 of the fragments is seen from column `from` on, `n` columns count. */
+static inline void weigh(float *s, __local const rows_t *rows, float fold, int from, int n)
 {
     const int edge = n < 64 || (CAUSAL && from > -8);
 
@@ -145,11 +120,17 @@ static inline void weigh(float *s, float *d, __local const rows_t *rows, float f
     for (int i = 0; i < 32; i++) {
         const int c = i / 4 * 8 + LANE % 4 * 2 + i % 2;
         const bool seen = !edge || (c < n && (!CAUSAL || c >= from + i / 2 % 2 * 8));
-        const float p = seen ? exp2_fast(fma(s[i], fold, -lse_log2(rows->lse[c]))) : 0.0f;
 
-        s[i] = p;
-        d[i] = p * (d[i] - rows->delta[c]);
+        s[i] = seen ? exp2_fast(fma(s[i], fold, -lse_log2(rows->lse[c]))) : 0.0f;
     }
+}
+
+/* Gradients of weights to gradients of scores. */
+static inline void slopes(const float *s, float *d, __local const rows_t *rows)
+{
+#pragma unroll
+    for (int i = 0; i < 32; i++)
+        d[i] = s[i] * (d[i] - rows->delta[i / 4 * 8 + LANE % 4 * 2 + i % 2]);
 }
 
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
@@ -197,17 +178,23 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
             const uint pair = pairs + place * PAIR;
             const int n = min(min((now.i + 1) * block_q, at.sq) - now.t, 64);
             float sc[32], ds[32];
-            uint p[16];
+            uint p[16], dp[16];
 
             COPIES_WAIT(LATER);
+            TILES_READY();
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair is there */
             dot_tiles(sc, own, pair);
             dot_tiles(ds, own + TILE_BYTES, pair + TILE_BYTES);
-            weigh(sc, ds, &of_rows[place], fold, key + row - ahead - now.t, n);
+            DOT_END(1, sc);
+            weigh(sc, &of_rows[place], fold, key + row - ahead - now.t, n);
             pack_all(sc, p);
             add_tile(sum_v, p, pair + TILE_BYTES);
-            pack_all(ds, p);
-            add_tile(sum_k, p, pair);
+            DOT_END(1, ds);
+            slopes(sc, ds, &of_rows[place]);
+            pack_all(ds, dp);
+            add_tile(sum_k, dp, pair);
+            add_tile_end(sum_v);
+            add_tile_end(sum_k);
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair has been used */
             now = step_after(walk, now);
         }
@@ -303,6 +290,7 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
             uint p[16];
 
             COPIES_WAIT(LATER);
+            TILES_READY();
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair is there */
             if (item == 0)
                 look_up(walk, x, block);
@@ -310,13 +298,19 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
             dot_tile(ds, df, pair + TILE_BYTES);
             if (item == 0)
                 note_down(walk, x, block, &ring[newest]);
+            DOT_END(1, sc);
             if (!CAUSAL ? ring[at_ring].reach == INT_MAX : ring[at_ring].reach > limit)
                 hide(&ring[at_ring], limit + row, sc);
 #pragma unroll
             for (int e = 0; e < 32; e++)
-                ds[e] = exp2_fast(fma(sc[e], fabs(fold), -low[e / 2 % 2])) * (ds[e] - mean[e / 2 % 2]);
+                sc[e] = exp2_fast(fma(sc[e], fabs(fold), -low[e / 2 % 2]));
+            DOT_END(0, ds);
+#pragma unroll
+            for (int e = 0; e < 32; e++)
+                ds[e] = sc[e] * (ds[e] - mean[e / 2 % 2]);
             pack_all(ds, p);
             add_tile(sum, p, pair);
+            add_tile_end(sum);
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair has been used */
             at_ring = at_ring + 1 == RING ? 0 : at_ring + 1;
         }

@@ -47,8 +47,19 @@ static inline ulong describe(uint tile, uint panel)
     return (ulong)((tile & 0x3ffff) >> 4) | (ulong)(panel >> 4) << 16 | 64ul << 32 | 1ul << 62;
 }
 
-/* The sums are there: what follows may not be moved before it. */
-#define WGMMA_WAIT(sums, x) __asm__ volatile("//@wgmma.wait_group.sync.aligned 0;" : sums(x, 0) : : "memory")
+/* sum [64 x 64] = or += a [64 x 16] * b [16 x 64], both in local memory. */
+#define WGMMA_TILES(sum, a, b, MORE)                                                                                 \
+    __asm__ volatile("//@wgmma.mma_async.sync.aligned.m64n64k16.f32." KIND "." KIND " {" NAMES32                     \
+                     "}, %32, %33, " #MORE ", 1, 1, 0, 0;"                                                           \
+                     : SUM32(sum, 0)                                                                                 \
+                     : "l"(a), "l"(b)                                                                                \
+                     : "memory")
+
+/* Products run on when their functions end.  The sums are there, but for those of the `later` products that were
+ * begun last: what follows may not be moved before it. */
+#define WGMMA_WAIT(later, sums, x, i)                                                                                \
+    __asm__ volatile("//@wgmma.wait_group.sync.aligned " #later ";" : sums(x, i) : : "memory")
+#define DOT_END(later, s) WGMMA_WAIT(later, SUM32, s, 0)
 
 /* s [64 x 64] = q k^T */
 static inline void dot_tile(float *s, const uint *q, uint k)
@@ -61,10 +72,22 @@ static inline void dot_tile(float *s, const uint *q, uint k)
     for (int x = 1; x < D / 16; x++)
         WGMMA64(s, q + x * 4, tile + (ulong)(x / 4 * 512 + x % 4 * 2), 1, 0);
     WGMMA_COMMIT();
-    WGMMA_WAIT(SUM32, s);
 }
 
-/* o [64 x D] += p v, which may still run when add_tile() ends ... */
+/* s [64 x 64] = a b^T of two tiles */
+static inline void dot_tiles(float *s, uint a, uint b)
+{
+    const ulong left = describe(a, 16), right = describe(b, 16);
+
+    WGMMA_FENCE();
+    WGMMA_TILES(s, left, right, 0);
+#pragma unroll
+    for (int x = 1; x < D / 16; x++)
+        WGMMA_TILES(s, left + (ulong)(x / 4 * 512 + x % 4 * 2), right + (ulong)(x / 4 * 512 + x % 4 * 2), 1);
+    WGMMA_COMMIT();
+}
+
+/* o [64 x D] += p v */
 static inline void add_tile(float *o, const uint *p, uint v)
 {
     const ulong tile = describe(v, 64 * 128);
@@ -87,13 +110,13 @@ static inline void add_tile(float *o, const uint *p, uint v)
     WGMMA_COMMIT();
 }
 
-/* ... until now. */
+/* All sums are there. */
 static inline void add_tile_end(float *o)
 {
 #pragma unroll
     for (int x = 0; x + 32 <= D / 2; x += 32)
-        WGMMA_WAIT(SUM32, o + x);
+        WGMMA_WAIT(0, SUM32, o, x);
 #if D % 64 == 32
-    WGMMA_WAIT(SUM16, o + D / 64 * 32);
+    WGMMA_WAIT(0, SUM16, o, D / 64 * 32);
 #endif
 }

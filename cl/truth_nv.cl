@@ -8,36 +8,41 @@
  *           are known, a work-item takes a block of keys, goes through its rows'
  *           greatest scores less lse, a logarithm until the block is done: one
  *           exp2 a block
- * Grid      works: (query blocks, query heads, sequences) in a row, as many at a
- *           time as there is room for
+ * Grid      works: (query blocks, heads that go together, the others and sequences) in a row,
+ *           as many at a time as there is room for
  * Assumes   as attend_nv without lists; ROWS = HEADS = 1, block_q <= 64, map_k % 64 == 0
  * Edges     a row without a key, or beyond the last, has no part; columns that no
  *           row sees are 0
  * Numerics  as attend_nv; a sum has one order whatever the run
  */
 #define TRUTH_ARGS                                                                                                   \
-    , int with_v, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,        \
-        int from, int across, int cols, int map_k
-#define WITH_V  with_v
-#define WORK    (from + GROUP(0))
-#define LAST    (across - 1 - WORK % max(across, 1))
-#define GROUP_Y (WORK / max(across, 1) % max(q_heads, 1))
-#define GROUP_Z (WORK / max(across, 1) / max(q_heads, 1))
+    , int with_out, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,      \
+        int from, int across, int together, int cols, int map_k
+#define WITH_OUT with_out
+#define TOPS     (room + room_at + (ulong)GROUP(0) * room_tiles * 64)
+#define WORK     (from + GROUP(0))
+/* Heads go `together`: of each the last block, then of each the one before. */
+#define LINE(w)  ((w) / (across * together) * together + (w) % together)
+#define PLACE_OF(w)                                                                                                  \
+    place_of(across - 1 - (w) % (across * together) / together, LINE(w) % q_heads, LINE(w) / q_heads,                \
+             seqs + seqs_from, sequences, sq, sk, block_q)
+#define PLACE       PLACE_OF(WORK)
+#define PLACE_AGAIN PLACE_OF(work)
 
-/* The greatest scores of the warp's 16 rows in a tile. */
-static inline void keep_tops(const float *top, int row, __global float *to)
+/* The greatest scores of rows r and r + 8 of a tile: from now on of all 4 lanes. */
+static inline void keep_tops(float *top, __global float *to)
 {
-    const float top0 = quad_max(top[0]), top1 = quad_max(top[1]);
-
+    top[0] = quad_max(top[0]);
+    top[1] = quad_max(top[1]);
     if (LANE % 4 == 0) {
-        to[row] = top0;
-        to[row + 8] = top1;
+        to[0] = top[0];
+        to[8] = top[1];
     }
 }
 
 /* The map's row of a query block that sees `see` of `cols` blocks, each `per` tiles; it has walked `tiles`. */
-static inline void make_row(__global const float *tops, int tiles, __local const float4 *low, float scale, int per,
-                            int see, int cols, __local float *all, __global float *row)
+static inline void make_row(__global const float *tops, __local const float4 *low, float scale, int per, int see,
+                            int tiles, int cols, __local float *all, __global float *row)
 {
     float sum = 0.0f, share;
 

@@ -13,7 +13,7 @@
 enum { MAX_SOURCES = 64 };
 
 /* The strategies whose only words of NVIDIA's are those of cl/nv.cl. */
-static const char *const names[] = {"gate_nv", "score_nv", "attend_nv_mma", "truth_nv_mma", "attend_bwd_nv"};
+static const char *const names[] = {"gate_nv", "score_nv", "attend_nv_mma", "truth_nv_mma", "attend_bwd_nv_mma"};
 
 static struct clg_kernel copies[CLG_COUNT(names)];
 static const struct clg_kernel *kernels[CLG_COUNT(names) + 1];

@@ -19,13 +19,23 @@ static void define(const clgaze_problem *p, const int *values, struct clg_text *
     clg_define(text, "HEADS", 1);
 }
 
-static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values)
+static const char *fits(const struct clg_device *device, const clgaze_problem *p, const int *values, bool wgmma)
 {
     const int as_attend[] = {values[STAGES] + 1, 1, 1}; /* own rows are a pair of tiles, too */
 
     if (p->head_dim > 128)
         return "head_dim must be at most 128";
-    return clg_attend_nv_fits(device, p, as_attend, false);
+    return clg_attend_nv_fits(device, p, as_attend, wgmma);
+}
+
+static const char *fits_mma(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    return fits(device, p, values, false);
+}
+
+static const char *fits_wgmma(const struct clg_device *device, const clgaze_problem *p, const int *values)
+{
+    return fits(device, p, values, true);
 }
 
 static clgaze_status launch(struct clg_run *run)
@@ -33,17 +43,21 @@ static clgaze_status launch(struct clg_run *run)
     return clg_bwd_launch(run, (struct clg_cut){64, 1, 128});
 }
 
-const struct clg_kernel clg_kernel_attend_bwd_nv = {
-    .op = "attend_bwd",
-    .name = "attend_bwd_nv",
-    .space = space,
-    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_mma.cl", "nv_walk.cl", "bwd.cl",
-                                     "attend_bwd_nv.cl", NULL},
-    .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_nv", "bwd_q_nv", NULL},
-    .options = "-cl-fast-relaxed-math -cl-nv-verbose",
-    .prove = true,
-    .key = clg_attend_key,
-    .define = define,
-    .fits = fits,
-    .launch = launch,
-};
+#define RECORD(kind, how)                                                                                            \
+    const struct clg_kernel clg_kernel_attend_bwd_nv_##kind = {                                                      \
+        .op = "attend_bwd",                                                                                          \
+        .name = "attend_bwd_nv_" #kind,                                                                              \
+        .space = space,                                                                                              \
+        .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_" #kind ".cl", "nv_walk.cl",        \
+                                         "bwd.cl", "attend_bwd_nv.cl", NULL},                                        \
+        .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_nv", "bwd_q_nv", NULL},                     \
+        .options = "-cl-fast-relaxed-math -cl-nv-verbose",                                                           \
+        .rework = how,                                                                                               \
+        .prove = true,                                                                                               \
+        .key = clg_attend_key,                                                                                       \
+        .define = define,                                                                                            \
+        .fits = fits_##kind,                                                                                         \
+        .launch = launch,                                                                                            \
+    }
+RECORD(wgmma, clg_ptx_rework);
+RECORD(mma, NULL);

@@ -65,33 +65,48 @@ static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struc
     return CLGAZE_OK;
 }
 
+/* Heads whose rows a launch takes, all of them where there is room: the longest rows of each come first, and the
+ * short ones fill the end. */
+static size_t heads_together(size_t heads, size_t across, size_t most)
+{
+    const size_t whole = most / across, n = whole < heads ? whole : heads;
+
+    return n ? n : 1;
+}
+
 static clgaze_status launch(struct clg_run *run)
 {
     const clgaze_problem *p = run->p, d = clg_attend_dense(p);
     const struct clg_sizes *n = &run->n;
     const int64_t shape[3] = {n->batch, p->q_heads, n->sq};
-    const cl_int with_v = run->t.v.buffer != NULL, across = n->rows_seq, cols = n->cols, map_k = p->block_k;
+    const cl_int with_out = run->t.out.buffer != NULL, across = n->rows_seq ? n->rows_seq : 1;
+    const cl_int cols = n->cols, map_k = p->block_k;
     const cl_int room_tiles = (cl_int)most_tiles(p);
-    const size_t works = (size_t)n->rows_seq * (size_t)p->q_heads * (size_t)n->sequences;
     const size_t most = most_groups(run->plan->ctx), local[3] = {128, 1, 1};
+    const size_t heads = (size_t)p->q_heads * (size_t)n->sequences;
+    const size_t together = heads_together(heads, (size_t)across, most);
+    const size_t works = (heads + together - 1) / together * together * (size_t)across;
     const clgaze_tensor room = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_F32, 1, (int64_t[]){1});
     const cl_ulong truth_at = run->t.truth.offset, room_at = room.offset;
     clgaze_status st = CLGAZE_OK;
     struct clg_attend_args args;
     double macs; /* a work-group's */
-    cl_int from = 0;
+    cl_int from = 0, side = (cl_int)together;
 
     if (!run->t.lse.buffer)
         run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
+    if (!run->t.v.buffer)
+        run->t.v = run->t.k; /* read, and no output is made of it */
     run->p = &d;
     clg_attend_args(run, p->block_q, 64, &args);
     macs = 2 * clg_attention_macs(run) / (double)(works ? works : 1);
     {
-        const struct clg_arg more[] = {CLG_ARG(with_v),   CLG_ARG(run->t.truth.buffer),
+        const struct clg_arg more[] = {CLG_ARG(with_out), CLG_ARG(run->t.truth.buffer),
                                        CLG_ARG(truth_at), CLG_ARG(room.buffer),
                                        CLG_ARG(room_at),  CLG_ARG(room_tiles),
                                        CLG_ARG(from),     CLG_ARG(across),
-                                       CLG_ARG(cols),     CLG_ARG(map_k)};
+                                       CLG_ARG(side),     CLG_ARG(cols),
+                                       CLG_ARG(map_k)};
 
         memcpy(args.list + CLG_ATTEND_ARGS, more, sizeof more);
         do {
