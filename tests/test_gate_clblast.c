@@ -375,22 +375,25 @@ static void call_all_large(void **state)
     clgaze_plan_free(plan);
 }
 
-/* A workspace that is itself a part of a buffer cannot be cut again: our own product serves. */
+/* Where a workspace that is itself a part of a buffer cannot be cut again, our own product serves. */
 static void part_of_a_buffer(void **state)
 {
     clgaze_problem p = gate(true);
     clgaze_plan *plan = new_plan(CLGAZE_GATE, &p);
     const cl_buffer_region region = {0, clgaze_plan_workspace(plan)};
-    cl_mem parent = new_buffer(region.size), part;
+    cl_mem parent = new_buffer(region.size), part, cut;
     cl_command_queue queue = new_queue(0);
     cl_int err = CL_SUCCESS;
 
     (void)state;
     part = clCreateSubBuffer(parent, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &err);
     assert_int_equal(err, CL_SUCCESS);
+    cut = clCreateSubBuffer(part, 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &err); /* NVIDIA's driver does it */
     atomic_store(&own, 0);
     check_late(true, queue, plan, part);
-    assert_int_equal(atomic_load(&own), 2);
+    assert_int_equal(atomic_load(&own), cut ? 0 : 2);
+    if (cut)
+        clReleaseMemObject(cut);
     clReleaseMemObject(part);
     clReleaseMemObject(parent);
     clReleaseCommandQueue(queue);
