@@ -32,20 +32,14 @@ static inline float lse_log2(float lse)
 /* Begin to copy 64 rows, `mine` being this work-item's chunk of row 0; those from n on become zeros. */
 static inline void copy_rows(__global const elem *mine, ulong stride, int n, int aligned, uint to)
 {
-    const int chunk = get_local_id(0) % 8;
+    const int row = get_local_id(0) / 8, chunk = get_local_id(0) % 8;
 
-    for (int r = get_local_id(0) / 8; r < 64; r += PASS) {
-        __global const elem *from = mine + (ulong)(r < n ? r : 0) * stride;
-
-#pragma unroll
-        for (int x = 0; x < PANELS; x++)
-            if (x * 8 + chunk < D / 8) {
-                if (aligned)
-                    copy16(to + x * 64 * 128 + chunk_at(r, chunk), from + x * 64, r < n ? 16 : 0);
-                else
-                    store16(to + x * 64 * 128 + chunk_at(r, chunk), r < n ? gather16(from + x * 64) : (uint4)(0));
-            }
+    if (EVEN && aligned && n == 64) {
+        copy_even(mine + (ulong)row * stride, stride, to);
+        return;
     }
+    for (int r = row; r < 64; r += PASS)
+        copy_row(mine + (ulong)(r < n ? r : 0) * stride, r < n, aligned, to + chunk_at(r, chunk));
 }
 
 /* A left operand of sums. */
@@ -75,7 +69,7 @@ static inline void write_rows(const float *sum, float scale, int row, int n, __g
 
 /* ---- keys ------------------------------------------------------------------------ */
 
-/* The queries that keep the group's keys: tiles of 64 rows from query t of block i of head h on. */
+/* The queries that keep the group's keys: tiles of 64 rows from query t of block i of head h on; `end`: none. */
 typedef struct {
     int h, i, t;
 } step_t;
@@ -102,6 +96,8 @@ static inline step_t seek(turned_t w, int h, int i)
 
 static inline step_t step_after(turned_t w, step_t x)
 {
+    if (x.h >= w.end)
+        return x;
     x.t += 64;
     return x.t < min((x.i + 1) * w.block_q, w.sq) ? x : seek(w, x.h, x.i + 1);
 }
@@ -143,6 +139,7 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
 {
     __local uint4 tiles[(STAGES + 1) * PAIR / 16] __attribute__((aligned(1024)));
     __local rows_t of_rows[STAGES];
+    __local step_t steps[RING]; /* step x is at x % RING */
     const uint own = local_address(tiles), pairs = own + PAIR, rows_place = local_address(of_rows);
     const int parts = (block_k + 63) / 64, words = (rows + 31) / 32;
     const int j = GROUP(0) / max(parts, 1), part = GROUP(0) - j * parts;
@@ -165,7 +162,7 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     const int row = item / 32 * 16 + LANE / 4, chunk = item % 8 * 8;
     __global const elem *from_k = k + token_at(k_at, at.batch, at.k0 + key, hk) + chunk;
     __global const elem *from_v = v + token_at(v_at, at.batch, at.k0 + key, hk) + chunk;
-    step_t now = seek(walk, hk * group, walk.first / walk.block_q), next = now;
+    step_t newest;
     float sum_k[D / 2], sum_v[D / 2];
 
 #pragma unroll
@@ -173,8 +170,16 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
         sum_k[x] = sum_v[x] = 0.0f;
     copy_rows(from_k, k_at.z, n_k, (((ulong)from_k | k_at.z * 2) & 15) == 0, own);
     copy_rows(from_v, v_at.z, n_k, (((ulong)from_v | v_at.z * 2) & 15) == 0, own + TILE_BYTES);
-    for (int x = 0, place = 0; now.h < walk.end; x++) {
+    if (item == 0)
+        for (int x = 0; x < STAGES; x++)
+            steps[x] = newest = x == 0 ? seek(walk, hk * group, walk.first / walk.block_q) : step_after(walk, newest);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int x = 0, place = 0, at_ring = 0; x < STAGES || steps[at_ring].h < walk.end; x++) {
+        const int last = at_ring + STAGES < RING ? at_ring + STAGES : at_ring + STAGES - RING;
+        __local const step_t *next = &steps[x < STAGES ? x : last];
+
         if (x >= STAGES) {
+            const step_t now = steps[at_ring];
             const uint pair = pairs + place * PAIR;
             const int n = min(min((now.i + 1) * block_q, at.sq) - now.t, 64);
             float sc[32], ds[32];
@@ -185,6 +190,8 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair is there */
             dot_tiles(sc, own, pair);
             dot_tiles(ds, own + TILE_BYTES, pair + TILE_BYTES);
+            if (item == 0)
+                steps[last] = newest = step_after(walk, newest);
             DOT_END(1, sc);
             weigh(sc, &of_rows[place], fold, key + row - ahead - now.t, n);
             pack_all(sc, p);
@@ -196,20 +203,19 @@ bwd_kv_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
             add_tile_end(sum_v);
             add_tile_end(sum_k);
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair has been used */
-            now = step_after(walk, now);
+            at_ring = at_ring + 1 == RING ? 0 : at_ring + 1;
         }
-        if (next.h < walk.end) {
-            const int n = min(min((next.i + 1) * block_q, at.sq) - next.t, 64);
-            const ulong number = ((ulong)at.batch * q_heads + next.h) * sq + at.q0 + next.t + min(item % 64, n - 1);
-            __global const elem *from_q = q + token_at(q_at, at.batch, at.q0 + next.t, next.h) + chunk;
-            __global const elem *from_d = dout + token_at(dout_at, at.batch, at.q0 + next.t, next.h) + chunk;
+        if (next->h < walk.end) {
+            const int h = next->h, t = next->t, n = min(min((next->i + 1) * block_q, at.sq) - t, 64);
+            const ulong number = ((ulong)at.batch * q_heads + h) * sq + at.q0 + t + min(item % 64, n - 1);
+            __global const elem *from_q = q + token_at(q_at, at.batch, at.q0 + t, h) + chunk;
+            __global const elem *from_d = dout + token_at(dout_at, at.batch, at.q0 + t, h) + chunk;
             const uint pair = pairs + place * PAIR;
 
             copy_rows(from_q, q_at.z, n, (((ulong)from_q | q_at.z * 2) & 15) == 0, pair);
             copy_rows(from_d, dout_at.z, n, (((ulong)from_d | dout_at.z * 2) & 15) == 0, pair + TILE_BYTES);
             copy4(rows_place + place * (uint)sizeof(rows_t) + item * 4,
                   item < 64 ? lse + lse_at + number : delta + delta_at + number);
-            next = step_after(walk, next);
         }
         COPIES_COMMIT();
         place = place + 1 == STAGES ? 0 : place + 1;

@@ -73,7 +73,7 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     const int row = get_local_id(0) / 32 % 4 * 16 + LANE / 4;
     const float scale = fabs(fold) * unit; /* of scores, in log2 units */
 #if TRUTH
-    __local int work;       /* its number */
+    __local held_t held;
     __local float4 low[16]; /* lse in log2 units */
     __local float all[WG];  /* of meet() */
 #endif
@@ -103,10 +103,15 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
         note_down(walk, get_local_id(0), ahead, &ring[get_local_id(0)]);
     }
 #if TRUTH
-    if (get_local_id(0) == 0)
-        work = WORK;
+    if (get_local_id(0) == 0) {
+        held.work = GROUP(0);
+        held.place = places > 0 ? take_place(spare + spare_at, places) : 0;
+    }
 #endif
     barrier(CLK_LOCAL_MEM_FENCE);
+#if TRUTH
+    __global float *tops = TOPS;
+#endif
 #pragma unroll
     for (int tile = 0; tile < STAGES; tile++) {
         if (tile < n)
@@ -154,7 +159,7 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
             hide(&ring[at_ring], limit + row, sc);
         top_scores(sc, top);
 #if TRUTH
-        keep_tops(top, TOPS + tile * 64 + row);
+        keep_tops(top, tops + tile * 64 + row);
 #endif
         soften(sc, top, scale, m, l, o, p);
         COPIES_WAIT(NEWEST);
@@ -195,9 +200,12 @@ attend_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
     }
 #if TRUTH
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    make_row(TOPS, low, scale, map_k / 64,
+    make_row(tops, low, scale, map_k / 64,
              y.n_q > 0 ? visible_blocks(CAUSAL, y.i, block_q, map_k, y.at.sq, y.at.sk) : 0,
              visible_blocks(CAUSAL, y.i, block_q, 64, y.at.sq, y.at.sk), y.n_q > 0 ? cols : 0, all,
              truth + truth_at + (((ulong)y.at.batch * q_heads + y.h) * rows + y.at.row0 + y.i) * cols);
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); /* the room has been read */
+    if (get_local_id(0) == 0 && places > 0)
+        give_place(spare + spare_at, places, held.place);
 #endif
 }

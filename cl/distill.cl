@@ -91,11 +91,11 @@ distill_row(__global float *scores, ulong scores_at, __global const float *truth
     sum = meet(sum, 1, all);
     for (int j = item; j < cols; j += WG)
         if (j < see) {
-            const float log_p = a[j] - top - log(sum), more = exp(log_p) * mass - t[j];
+            const float log_p = a[j] - top - log(sum);
 
-            /* `more` adds up to nothing, and makes each part 0 or greater: small losses keep their digits. */
-            loss += !(t[j] <= 0.0f) ? t[j] * (log(t[j]) - log_p) + more : more; /* a NaN shows in the loss */
-            a[j] = more * share * scale;
+            if (!(t[j] <= 0.0f)) /* a NaN shows in the loss */
+                loss += t[j] * (log(t[j]) - log_p);
+            a[j] = (exp(log_p) * mass - t[j]) * share * scale;
         } else if (live) {
             a[j] = 0.0f;
         }

@@ -33,7 +33,7 @@
 #define PART    (BLOCK_K < 64 ? BLOCK_K : 64)            /* keys of a block in a tile     */
 #define STEPS   (BLOCK_K < 64 ? 1 : (BLOCK_K + 63) / 64) /* tiles a block            */
 #define NEWEST  (2 * (STAGES - 1))                       /* copies that nobody waits for yet */
-#define EVEN    ((ENTRIES == 1) & (D % 64 == 0) & (64 % PASS == 0))
+#define EVEN    ((D % 64 == 0) & (64 % PASS == 0))
 #define SMALL   -0x1p100f /* finite: fast-math knows no infinity; exact times a scale */
 #define LN2     0.6931471805599453f
 
@@ -88,6 +88,32 @@ static inline uint4 gather16(__global const elem *p)
                    e[6] | (uint)e[7] << 16);
 }
 
+/* Begin to copy a row, `from` being this work-item's chunk; zeros if it is not there. */
+static inline void copy_row(__global const elem *from, int there, int aligned, uint to)
+{
+#pragma unroll
+    for (int x = 0; x < PANELS; x++)
+        if (x * 8 + (int)get_local_id(0) % 8 < D / 8) {
+            if (aligned)
+                copy16(to + x * 64 * 128, from + x * 64, there ? 16 : 0);
+            else
+                store16(to + x * 64 * 128, there ? gather16(from + x * 64) : (uint4)(0));
+        }
+}
+
+/* The same of 64 rows, where EVEN; `from` is the chunk of the first that is this work-item's. */
+static inline void copy_even(__global const elem *from, ulong stride, uint to)
+{
+    to += chunk_at(get_local_id(0) / 8, get_local_id(0) % 8);
+#pragma unroll
+    for (int i = 0; i < 64 / PASS; i++) {
+#pragma unroll
+        for (int x = 0; x < PANELS; x++)
+            copy16(to + x * 64 * 128 + i * PASS * 128, from + x * 64, 16);
+        from += PASS * stride;
+    }
+}
+
 /* Begin to copy a tile of K or V, `mine` being this work-item's chunk of row
  * 0; rows that are no keys become zeros. */
 static inline void copy_tile(__local const tile_t *tile, __global const elem *mine, ulong stride, int aligned,
@@ -96,32 +122,15 @@ static inline void copy_tile(__local const tile_t *tile, __global const elem *mi
     const int row = get_local_id(0) / 8, chunk = get_local_id(0) % 8;
     const int2 whole = tile->keys[0];
 
-    if (EVEN && aligned && whole.y == 64) { /* most tiles */
-        __global const elem *from = mine + (ulong)(whole.x + row) * stride;
-
-        to += chunk_at(row, chunk);
-#pragma unroll
-        for (int i = 0; i < 64 / PASS; i++) {
-#pragma unroll
-            for (int x = 0; x < PANELS; x++)
-                copy16(to + x * 64 * 128 + i * PASS * 128, from + x * 64, 16);
-            from += PASS * stride;
-        }
+    if (EVEN && ENTRIES == 1 && aligned && whole.y == 64) { /* most tiles */
+        copy_even(mine + (ulong)(whole.x + row) * stride, stride, to);
         return;
     }
     for (int r = row; r < 64; r += PASS) {
         const int2 keys = ENTRIES == 1 ? whole : r / PART < ENTRIES ? tile->keys[r / PART] : (int2)(0);
         const int at = ENTRIES == 1 ? r : r % PART, there = at < keys.y;
-        __global const elem *from = mine + (ulong)(keys.x + (there ? at : 0)) * stride;
 
-#pragma unroll
-        for (int x = 0; x < PANELS; x++)
-            if (x * 8 + chunk < D / 8) {
-                if (aligned)
-                    copy16(to + x * 64 * 128 + chunk_at(r, chunk), from + x * 64, there ? 16 : 0);
-                else
-                    store16(to + x * 64 * 128 + chunk_at(r, chunk), there ? gather16(from + x * 64) : (uint4)(0));
-            }
+        copy_row(mine + (ulong)(keys.x + (there ? at : 0)) * stride, there, aligned, to + chunk_at(r, chunk));
     }
 }
 

@@ -7,7 +7,7 @@
 #include "attend_nv.h"
 
 static const struct clg_param space[] = {
-    {"STAGES", 1, {1, 2, 3}}, /* places for pairs of tiles */
+    {"STAGES", 2, {1, 2, 3}}, /* places for pairs of tiles */
     {NULL, 0, {0}},
 };
 enum { STAGES };

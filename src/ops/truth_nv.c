@@ -8,12 +8,13 @@
 #include "attend_nv.h"
 
 static const struct clg_param space[] = {
-    {"STAGES", 1, {1, 2, 3, 4}}, /* places for tiles of K, and of V */
+    {"STAGES", 2, {1, 2, 3, 4}}, /* places for tiles of K, and of V */
     {NULL, 0, {0}},
 };
 enum { STAGES };
 
-enum { ROWS = 64, PER_UNIT = 8 }; /* query rows a work-group; work-groups at a time for each compute unit */
+enum { ROWS = 64, PER_UNIT = 4 }; /* query rows a work-group; places for what it keeps for each compute unit */
+enum { ATTEND, BEGIN };           /* the entries */
 
 static void define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
@@ -47,10 +48,10 @@ static const char *fits_wgmma(const struct clg_device *device, const clgaze_prob
     return fits(device, p, values, true);
 }
 
-/* Work-groups that there is room for, and tiles of keys that one may walk. */
-static size_t most_groups(const clgaze_context *ctx)
+/* Places in the room, and tiles of keys that a work-group may walk. */
+static int most_places(const clgaze_context *ctx)
 {
-    return ctx->device.compute_units * PER_UNIT;
+    return (int)ctx->device.compute_units * PER_UNIT;
 }
 
 static int64_t most_tiles(const clgaze_problem *p)
@@ -58,40 +59,42 @@ static int64_t most_tiles(const clgaze_problem *p)
     return ((int64_t)clg_max_cols(p) * p->block_k + 63) / 64;
 }
 
-/* Room for the greatest scores of each group's rows. */
-static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
+/* Bytes before the room: two numbers and one a place. */
+static size_t before_room(const clgaze_context *ctx)
 {
-    stage->workspace = most_groups(ctx) * (size_t)most_tiles(p) * ROWS * sizeof(float);
-    return CLGAZE_OK;
+    return ((2 + (size_t)most_places(ctx)) * sizeof(cl_int) + 255) / 256 * 256;
 }
 
-/* Heads whose rows a launch takes, all of them where there is room: the longest rows of each come first, and the
- * short ones fill the end. */
-static size_t heads_together(size_t heads, size_t across, size_t most)
+/* Room for the greatest scores of the rows of as many groups as there are places. */
+static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
 {
-    const size_t whole = most / across, n = whole < heads ? whole : heads;
-
-    return n ? n : 1;
+    stage->workspace = before_room(ctx) + (size_t)most_places(ctx) * (size_t)most_tiles(p) * ROWS * sizeof(float);
+    return CLGAZE_OK;
 }
 
 static clgaze_status launch(struct clg_run *run)
 {
     const clgaze_problem *p = run->p, d = clg_attend_dense(p);
     const struct clg_sizes *n = &run->n;
-    const int64_t shape[3] = {n->batch, p->q_heads, n->sq};
+    const int64_t shape[3] = {n->batch, p->q_heads, n->sq}, one[1] = {1};
     const cl_int with_out = run->t.out.buffer != NULL, across = n->rows_seq ? n->rows_seq : 1;
     const cl_int cols = n->cols, map_k = p->block_k;
-    const cl_int room_tiles = (cl_int)most_tiles(p);
-    const size_t most = most_groups(run->plan->ctx), local[3] = {128, 1, 1};
-    const size_t heads = (size_t)p->q_heads * (size_t)n->sequences;
-    const size_t together = heads_together(heads, (size_t)across, most);
-    const size_t works = (heads + together - 1) / together * together * (size_t)across;
-    const clgaze_tensor room = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_F32, 1, (int64_t[]){1});
-    const cl_ulong truth_at = run->t.truth.offset, room_at = room.offset;
+    const cl_int places = run->warming ? 0 : most_places(run->plan->ctx), room_tiles = (cl_int)most_tiles(p);
+    const size_t groups[3] = {(size_t)n->rows_seq * (size_t)p->q_heads * (size_t)n->sequences, 1, 1};
+    const size_t begin_groups[3] = {((size_t)places + 63) / 64, 1, 1};
+    const size_t local[3] = {128, 1, 1}, begin_local[3] = {64, 1, 1};
+    const clgaze_tensor spare = clg_scratch(run, CLG_AT_STAGE, 0, CLGAZE_I32, 1, one);
+    const clgaze_tensor room = clg_scratch(run, CLG_AT_STAGE, before_room(run->plan->ctx), CLGAZE_F32, 1, one);
+    const cl_ulong truth_at = run->t.truth.offset, spare_at = spare.offset, room_at = room.offset;
+    const struct clg_arg begin[] = {CLG_ARG(spare.buffer), CLG_ARG(spare_at), CLG_ARG(places)};
+    const struct clg_arg more[] = {CLG_ARG(with_out),     CLG_ARG(run->t.truth.buffer),
+                                   CLG_ARG(truth_at),     CLG_ARG(room.buffer),
+                                   CLG_ARG(room_at),      CLG_ARG(room_tiles),
+                                   CLG_ARG(spare.buffer), CLG_ARG(spare_at),
+                                   CLG_ARG(places),       CLG_ARG(across),
+                                   CLG_ARG(cols),         CLG_ARG(map_k)};
     clgaze_status st = CLGAZE_OK;
     struct clg_attend_args args;
-    double macs; /* a work-group's */
-    cl_int from = 0, side = (cl_int)together;
 
     if (!run->t.lse.buffer)
         run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
@@ -99,24 +102,10 @@ static clgaze_status launch(struct clg_run *run)
         run->t.v = run->t.k; /* read, and no output is made of it */
     run->p = &d;
     clg_attend_args(run, p->block_q, 64, &args);
-    macs = 2 * clg_attention_macs(run) / (double)(works ? works : 1);
-    {
-        const struct clg_arg more[] = {CLG_ARG(with_out), CLG_ARG(run->t.truth.buffer),
-                                       CLG_ARG(truth_at), CLG_ARG(room.buffer),
-                                       CLG_ARG(room_at),  CLG_ARG(room_tiles),
-                                       CLG_ARG(from),     CLG_ARG(across),
-                                       CLG_ARG(side),     CLG_ARG(cols),
-                                       CLG_ARG(map_k)};
-
-        memcpy(args.list + CLG_ATTEND_ARGS, more, sizeof more);
-        do {
-            const size_t left = works - (size_t)from, groups[3] = {left < most ? left : most, 1, 1};
-
-            TRY(clg_enqueue_long(run, 0, groups, local, args.list, CLG_ATTEND_ARGS + (int)CLG_COUNT(more),
-                                 macs * (double)groups[0]));
-            from += (cl_int)groups[0];
-        } while ((size_t)from < works);
-    }
+    memcpy(args.list + CLG_ATTEND_ARGS, more, sizeof more);
+    TRY(clg_enqueue(run, BEGIN, begin_groups, begin_local, begin, CLG_COUNT(begin)));
+    TRY(clg_enqueue_long(run, ATTEND, groups, local, args.list, CLG_ATTEND_ARGS + (int)CLG_COUNT(more),
+                         2 * clg_attention_macs(run)));
 out:
     run->p = p;
     return st;
@@ -129,7 +118,7 @@ out:
         .space = space,                                                                                              \
         .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_" #kind ".cl", "nv_walk.cl",        \
                                          "meet.cl", "truth_nv.cl", "attend_nv.cl", NULL},                            \
-        .entries = (const char *const[]){"attend_nv", NULL},                                                         \
+        .entries = (const char *const[]){"attend_nv", "truth_begin", NULL},                                          \
         .options = "-cl-fast-relaxed-math -cl-nv-verbose",                                                           \
         .rework = how,                                                                                               \
         .prove = true,                                                                                               \
