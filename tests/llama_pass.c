@@ -85,7 +85,7 @@ size_t guards_bytes(void)
 
 /* ---- a model, its gradients ----------------------------------------------------------- */
 
-const struct way dense = {"dense", FROM_NOTHING, CLGAZE_TOP_K, 0, 0, 0, {NULL, 0, 0, 0}};
+const struct way dense = {"dense", FROM_NOTHING, CLGAZE_TOP_K, 0, 0, 0, {NULL, 0, 0, 0}, CLGAZE_F32};
 
 struct machine machine;
 cl_int tokens[SEQ + 1];
@@ -128,6 +128,7 @@ void pass_make(struct pass *p, const struct way *way, int seq)
     assert_int_equal(checkpoint_open(llama_folder, &checkpoint), 0);
     assert_int_equal(model_load(&machine, &p->config, &checkpoint, 1, &p->model), 0);
     checkpoint_close(&checkpoint);
+    problem.dtype = way->compute;
     problem.block_q = problem.block_k = TINY_BLOCK;
     problem.rule = way->rule;
     problem.value = way->value;

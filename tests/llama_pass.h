@@ -21,6 +21,7 @@ struct way {
     clgaze_rule rule;
     int value, sink, local;
     struct tiny_rule tiny;
+    clgaze_dtype compute; /* f32 unless said */
 };
 
 extern const struct way dense;

@@ -116,8 +116,8 @@ static void gradients_equal_differences(void **state)
 static void sparse_gradients_equal_differences(void **state)
 {
     static const struct way ways[] = {
-        {"window", FROM_WINDOW, CLGAZE_TOP_K, 1, 1, 2, {tiny_window, 1, 1, 2}},
-        {"meanpool", FROM_MEANPOOL, CLGAZE_TOP_K, 2, 0, 1, {tiny_meanpool, 2, 0, 1}},
+        {"window", FROM_WINDOW, CLGAZE_TOP_K, 1, 1, 2, {tiny_window, 1, 1, 2}, CLGAZE_F32},
+        {"meanpool", FROM_MEANPOOL, CLGAZE_TOP_K, 2, 0, 1, {tiny_meanpool, 2, 0, 1}, CLGAZE_F32},
     };
 
     (void)state;

@@ -80,6 +80,11 @@ static void double_form_resumes(void **state)
     done(DISTILL "--q-pool max,avg --steps 4 --out parts --stop-after 2");
     done(DISTILL "--q-pool max,avg --steps 4 --out parts --resume");
     assert_true(same("whole", "parts") && same("whole.checkpoint", "parts.checkpoint"));
+    done(DISTILL "--q-pool max,avg --steps 4 --compute f16 --out half");
+    assert_false(same("whole", "half"));
+    done(DISTILL "--q-pool max,avg --steps 4 --compute f16 --out parts --stop-after 2");
+    done(DISTILL "--q-pool max,avg --steps 4 --compute f16 --out parts --resume");
+    assert_true(same("half", "parts"));
 }
 
 static void stops_on_a_signal(void **state)

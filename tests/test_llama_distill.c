@@ -122,6 +122,10 @@ static void first_loss_equals_plain_double(void **state)
         }
         if (!(fabs(got / want - 1) < 1e-4))
             fail_msg("%s: loss %.8g, not %.8g", tiny_kinds[cases[c].kind].name, got, want);
+        snprintf(options, sizeof options, "--count 1 --seed 5 --seq %d --compute f16", seq);
+        distill(options, &got, 1);
+        if (!(fabs(got / want - 1) < 2e-3))
+            fail_msg("%s, f16: loss %.8g, not %.8g", tiny_kinds[cases[c].kind].name, got, want);
         st_close(file);
         tiny_free(&m);
     }

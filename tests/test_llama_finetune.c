@@ -118,6 +118,34 @@ static const struct taught {
      2.36612782},
 };
 
+/* The least and the most that half-width attention may move the first loss; ten steps of AdamW make
+ * more of it. */
+static void halves_learn_the_same(void **state)
+{
+    static const struct {
+        const char *options;
+        double least, most;
+    } ways[] = {{"--compute f16 ", 1e-8, 1e-4}, {"--compute bf16 ", 1e-7, 1e-3}, {"--compute auto ", 0, 1e-3}};
+    char all[256];
+
+    (void)state;
+    begin(0);
+    for (size_t w = 0; w < CLG_COUNT(ways); w++) {
+        double got[STEPS];
+
+        snprintf(all, sizeof all, TRAIN "--force --steps 10 --count 2 --batch 2 %s", ways[w].options);
+        losses_of(all, got, STEPS);
+        assert_says("plan", llama_err, "attention: |memory: ");
+        const double first = fabs(got[0] / taught[0].losses[0] - 1);
+        if (!(first >= ways[w].least && first <= ways[w].most))
+            fail_msg("%s: the first loss is off by %g", ways[w].options, first);
+        for (int i = 1; i < STEPS; i++)
+            assert_true(fabs(got[i] / taught[0].losses[i] - 1) < 0.03);
+    }
+    assert_int_equal(shell("rm -r ../out"), 0);
+    llama_refused(TRAIN "--steps 2 --compute f64", "--compute|f64|bf16");
+}
+
 static void ten_steps_equal_pytorch(void **state)
 {
     (void)state;
@@ -275,6 +303,8 @@ static void resumes_to_the_same_bits(void **state)
     static const char *const ways[] = {
         "--batch 2 --rope-scaling yarn --factor 2",
         "--batch 3 --teach-gates --gates ../gates --rule ratio --value 0.4",
+        "--compute f16 --teach-gates --gates ../gates --rule ratio --value 0.4",
+        "--compute bf16 --rule window --block 8 --local 2",
     };
     char all[256];
 
@@ -306,6 +336,7 @@ static void refuses_another_checkpoint(void **state)
     fails(TRAIN "--steps 5 --resume", "steps 4, not 5");
     fails(TRAIN "--steps 4 --resume --batch 2", "batch 1, not 2");
     fails(TRAIN "--steps 4 --resume --seed 2", "seed 0, not 2");
+    fails(TRAIN "--steps 4 --resume --compute f16", "compute f32, not f16");
     fails(TRAIN "--steps 4 --resume --lr 0.02", "lr 0.01|0.02");
     fails(TRAIN "--steps 4 --resume --count 3", "text and gates");
     fails(TRAIN "--steps 4 --resume --rule window --local 2", "lists");
@@ -450,6 +481,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_steps_equal_pytorch),
+        cmocka_unit_test(halves_learn_the_same),
         cmocka_unit_test(all_blocks_kept_equals_dense),
         cmocka_unit_test(gates_are_taught_along),
         cmocka_unit_test(runs_at_2048_tokens),

@@ -13,8 +13,10 @@
 
 /* ---- laws ---------------------------------------------------------------------------- */
 
-static const struct way all_blocks = {"all blocks", FROM_MEANPOOL, CLGAZE_TOP_K, 3, 0, 0, {NULL, 0, 0, 0}};
-static const struct way two_blocks = {"two blocks", FROM_MEANPOOL, CLGAZE_TOP_K, 2, 0, 1, {NULL, 0, 0, 0}};
+static const struct way all_blocks = {"all blocks",    FROM_MEANPOOL, CLGAZE_TOP_K, 3, 0, 0,
+                                      {NULL, 0, 0, 0}, CLGAZE_F32};
+static const struct way two_blocks = {"two blocks",    FROM_MEANPOOL, CLGAZE_TOP_K, 2, 0, 1,
+                                      {NULL, 0, 0, 0}, CLGAZE_F32};
 
 /* Gradients of a model of that kind, for the caller to free; what begins as NaN must not show. */
 static float *gradients_of(const struct tiny_kind *kind, const struct way *way, size_t *n)
@@ -44,6 +46,65 @@ static void all_blocks_equal_dense(void **state)
     free(want);
     free(got);
     free(fewer);
+}
+
+/* Rounded inputs move a gradient by about as much as they are rounded; kept blocks are those of f32. */
+static void halves_are_close_to_f32(void **state)
+{
+    static const float off[] = {0, 3e-3f, 2e-2f};
+    const struct way *ways[] = {&dense, &two_blocks};
+
+    (void)state;
+    for (int w = 0; w < 2; w++) {
+        size_t n, same;
+        float *want = gradients_of(&tiny_kinds[5], ways[w], &n);
+
+        for (int type = CLGAZE_F16; type <= CLGAZE_BF16; type++) {
+            struct way half = *ways[w], all = all_blocks;
+            half.compute = all.compute = (clgaze_dtype)type;
+            float *got = gradients_of(&tiny_kinds[5], &half, &same);
+            assert_int_equal(n, same);
+            expect_near(clgaze_dtype_name(half.compute), got, want, n, (double)off[type]);
+            assert_true(memcmp(got, want, n * sizeof *want) != 0);
+            float *whole = gradients_of(&tiny_kinds[5], &all, &same);
+            if (w == 0)
+                expect_near("all blocks", whole, got, n, 1e-6);
+            free(got);
+            free(whole);
+        }
+        free(want);
+    }
+}
+
+/* The gradients of a mean over many tokens are below what f16 holds. */
+static void small_gradients_are_kept(void **state)
+{
+    const struct config config = {.q_heads = 2, .kv_heads = 1, .head_dim = 8};
+    enum { TOKENS = 4096, N = TOKENS * 2 * 8 };
+    static float x[N], got[N];
+    struct rng rng = seeded(0x5a);
+    cl_mem own;
+
+    (void)state;
+    need_machine();
+    for (int i = 0; i < N; i++)
+        x[i] = 1e-8f * normal(&rng);
+    assert_int_equal(buffer_make(&machine, sizeof x, "numbers", &own), 0);
+    for (int type = CLGAZE_F32; type <= CLGAZE_BF16; type++) {
+        struct halves h;
+        clgaze_tensor t;
+
+        halves_plan(&h, &config, TOKENS, (clgaze_dtype)type, HALVES_BACK);
+        assert_int_equal(halves_bytes(&h), type ? 2 * (N + N + N / 2 + N / 2) : 0);
+        assert_int_equal(halves_make(&machine, &h), 0);
+        assert_int_equal(buffer_write(&machine, own, sizeof x, x), 0);
+        assert_int_equal(halves_take(&machine, &h, H_DOUT, own, &t), 0);
+        assert_int_equal(halves_give(&machine, &h, H_DQ, &t, own), 0);
+        assert_int_equal(buffer_read(&machine, own, sizeof got, got), 0);
+        expect_near(clgaze_dtype_name((clgaze_dtype)type), got, x, N, type ? 3e-3 : 0);
+        halves_free(&h);
+    }
+    clReleaseMemObject(own);
 }
 
 /* The same bits in the same pass, and in another. */
@@ -191,14 +252,20 @@ static void bytes_are_those_that_are_made(void **state)
     static const struct way *const ways[] = {&dense, &two_blocks};
 
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        llama_model(&p.tiny, &tiny_kinds[i ? 5 : 2]);
-        pass_make(&p, ways[i], SEQ);
+    for (int i = 0; i < 4; i++) {
+        struct way way = *ways[i % 2];
+        way.compute = i < 2 ? CLGAZE_F32 : CLGAZE_BF16;
+        llama_model(&p.tiny, &tiny_kinds[i % 2 ? 5 : 2]);
+        pass_make(&p, &way, SEQ);
         if (!guards_bytes())
             skip();
         const size_t with = guards_bytes(), said = backward_bytes(&p.backward);
         backward_free(&p.backward);
-        assert_int_equal(with - guards_bytes(), said);
+        const size_t less = guards_bytes(), attention = attention_bytes(&p.attention);
+        assert_int_equal(with - less, said);
+        attention_free(&p.attention);
+        if (way.source == FROM_NOTHING) /* else plans hold some bytes, too */
+            assert_int_equal(less - guards_bytes(), attention);
         pass_free(&p);
     }
 }
@@ -236,6 +303,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_blocks_equal_dense),
+        cmocka_unit_test(halves_are_close_to_f32),
+        cmocka_unit_test(small_gradients_are_kept),
         cmocka_unit_test(twice_the_same_bits),
         cmocka_unit_test(runs_add_up_by_weight),
         cmocka_unit_test(parts_of_the_head_add_up),

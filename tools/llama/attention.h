@@ -5,7 +5,9 @@
 #ifndef CLGAZE_LLAMA_ATTENTION_H
 #define CLGAZE_LLAMA_ATTENTION_H
 
+#include "compute.h"
 #include "gates.h"
+#include "halves.h"
 #include "rules.h"
 
 struct attention {
@@ -15,6 +17,7 @@ struct attention {
     clgaze_plan *back;         /**< attend_bwd; NULL: not planned                  */
     const struct gates *gates; /**< of a file or the mean's; NULL: none            */
     struct rules rules;        /**< of sources without gates                       */
+    struct halves halves;      /**< what is computed with                          */
     cl_mem workspace, counts;
     size_t workspace_bytes;
     int32_t *counted;     /**< the counts of a layer                                   */
@@ -22,11 +25,13 @@ struct attention {
 };
 
 /**
- * The arrays of a layer, [1][seq][heads][D]; the gate's are needed by FROM_GATES alone.
- * lse, counts and blocks are what attention_back() needs again: written with problem.lse.
+ * The arrays of a layer, [1][seq][heads][D] in f32; the gate's are needed by FROM_GATES alone.
+ * made, lse, counts and blocks are what attention_back() needs again: written with problem.lse.
  */
 struct attended {
-    cl_mem q, k, v, q_gate, k_gate, out, lse, counts, blocks;
+    cl_mem q, k, v, q_gate, k_gate, out;
+    cl_mem made; /**< out as attention computes it; in f32 out itself, or NULL: nobody keeps it */
+    cl_mem lse, counts, blocks;
 };
 
 /** Gradients of a layer's arrays. */
@@ -36,13 +41,14 @@ struct attended_back {
 
 /** Bytes of what a layer keeps for attention_back(). */
 struct attended_bytes {
-    size_t lse, counts, blocks;
+    size_t made, lse, counts, blocks;
 };
 
 /**
  * Plan attention over `seq` tokens; compiles.
  *
- * @param[in] problem  What options and gates say; the shape is set here.  With `lse` 1
+ * @param[in] problem  What options and gates say, and the type to compute in; the shape is set
+ *                     here.  With `lse` 1
  *                     attention_back() is planned too.
  * @param[in] gates    Of FROM_GATES and FROM_MEANPOOL; borrowed until attention_free().
  */
@@ -56,6 +62,9 @@ void attention_free(struct attention *a);
 
 /** Enqueue layer `l`. */
 int attention_run(struct machine *m, struct attention *a, cl_int l, cl_int seq, const struct attended *at);
+
+/** Enqueue at->out again from at->made. */
+int attention_again(struct machine *m, const struct attention *a, const struct attended *at);
 
 /** Enqueue the gradients of a layer, whose lists are those of attention_run(): d->out -> d->q, k, v. */
 int attention_back(struct machine *m, struct attention *a, cl_int seq, const struct attended *at,

@@ -82,7 +82,7 @@ void backward_plan(struct backward *b, const struct config *c, cl_int seq, struc
         [D_FIRST] = (n + 1) * sizeof(cl_int),
     };
     memcpy(b->bytes, bytes, sizeof bytes);
-    const size_t of_layer[N_KEPT] = {of[B_X], of[B_ATTENDED], kept.lse, kept.counts, kept.blocks};
+    const size_t of_layer[N_KEPT] = {of[B_X], kept.made, kept.lse, kept.counts, kept.blocks};
     memcpy(b->kept_bytes, of_layer, sizeof of_layer);
     b->grads_bytes = e.numbers * number;
     b->grads_largest = e.largest * number;

@@ -8,7 +8,9 @@ struct attended backward_attended(const struct backward *b, cl_int l)
 {
     const cl_mem *kept = b->kept[l].buffers;
     struct attended at = forward_attended(&b->forward);
-    at.out = kept[KEPT_OUT];
+    at.made = kept[KEPT_OUT];
+    if (b->attention->problem.dtype == CLGAZE_F32)
+        at.out = at.made;
     at.lse = kept[KEPT_LSE];
     at.counts = kept[KEPT_COUNTS];
     at.blocks = kept[KEPT_BLOCKS];
@@ -156,6 +158,8 @@ int backward_layer(struct backward *b, cl_int l)
     const struct attended at = backward_attended(b, l);
     cl_mem x = f->buffers[B_X], kept = b->kept[l].buffers[KEPT_X];
     int code = buffer_copy(f->machine, kept, x, f->bytes[B_X]);
+    if (!code)
+        code = attention_again(f->machine, b->attention, &at);
     if (!code)
         code = forward_linear(f, at.out, &f->model->layers[l].o, 1, x);
     if (!code)

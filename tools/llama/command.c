@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, NUMBER, INDEX, REAL, FLAG, RULE, LIBRARY, SHAPE }; /* NUMBER: from 1, INDEX: from 0 */
+enum kind { TEXT, NUMBER, INDEX, REAL, FLAG, RULE, COMPUTE, LIBRARY, SHAPE }; /* NUMBER: from 1, INDEX: from 0 */
 
 enum { ALL = COMMAND_ALL, GATES = COMMAND_DISTILL | COMMAND_FINETUNE, TUNE = COMMAND_FINETUNE };
 
@@ -64,6 +64,9 @@ static const struct row {
     {"min-k", LIBRARY, ALL, 0, "N     least number that the rule chooses (0)"},
     {"max-k", LIBRARY, ALL, 0, "N     greatest number that the rule chooses (none)"},
     {"head-scope", LIBRARY, ALL, 0, "S     q kv one: which heads share a list (q)"},
+    {"compute", COMPUTE, ALL, 0,
+     "KIND  f32, f16 or bf16: what attention computes in; auto: half the width where matrix\n"
+     "                       units take it, bf16 for finetune, f16 for ppl and distill (auto)"},
     {"device", TEXT, ALL, TO(device), "TEXT  index, or part of platform, vendor or device name"},
     {"memory", NUMBER, ALL, TO(memory), "MIB   most memory of the device to use (all)"},
     {"json", FLAG, ALL, TO(json), "      one JSON value on stdout"},
@@ -157,6 +160,8 @@ static int take(char **argv, int argc, int *at, struct command *c)
         return fail(EXIT_INPUT, "--%s needs a value", name);
     if (r->kind == RULE)
         return rule(text, c);
+    if (r->kind == COMPUTE)
+        return compute_read(text, &c->compute);
     if (r->kind == REAL)
         return real(r, text, c);
     if (r->kind == LIBRARY || r->kind == SHAPE)
@@ -212,6 +217,7 @@ int command_read(int argc, char **argv, struct command *c)
     c->count = -1;
     c->layer = -1;
     c->batch = 1;
+    c->compute = COMPUTE_AUTO;
     c->rule = "topp";
     c->save_every = 50;
     c->problem = clgaze_problem_default();

@@ -5,6 +5,7 @@
 #ifndef CLGAZE_LLAMA_COMMAND_H
 #define CLGAZE_LLAMA_COMMAND_H
 
+#include "compute.h"
 #include "rules.h"
 
 /** Bits of the commands. */
@@ -24,6 +25,7 @@ struct command {
     int32_t layer;                  /**< -1: not given                                        */
     int32_t steps, seed, batch;     /**< of distill and finetune; steps: 0: not given */
     int32_t save_every, stop_after; /**< stop_after: 0: not given                     */
+    int32_t compute;                /**< of compute.h                                     */
     double lr, factor;              /**< 0: not given                                      */
     int32_t teach, force, resume;
     int32_t memory; /**< MiB of the device that may be used, 0: all           */

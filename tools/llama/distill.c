@@ -56,6 +56,7 @@ static void agree(const struct run *r, struct course *course)
     course_agree(course, "model", "%016" PRIx64, r->weights_hash);
     course_agree(course, "tokens", "%016" PRIx64, r->hash);
     course_agree(course, "seq", "%d", (int)r->command->seq);
+    course_agree(course, "compute", "%s", clgaze_dtype_name(r->problem.dtype));
     course_agree(course, "batch", "%d", (int)p->max_batch);
     course_agree(course, "seed", "%d", (int)r->command->seed);
     course_agree(course, "lr", "%.9g", course->training.step.lr);

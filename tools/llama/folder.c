@@ -147,8 +147,6 @@ static int take(struct run *r, size_t i, char *name, st_tensor *t)
     struct parameter a;
     model_parameter(&r->model, i, &a);
     const cl_int type = weight_type(r->dtypes[i]);
-    const cl_ulong n = a.n;
-    const struct arg args[] = {ARG(a.buffer), ARG(n), ARG(type), ARG(room)};
     snprintf(name, sizeof a.name, "%s", a.name);
     *t = (st_tensor){
         .name = name, .dtype = r->dtypes[i], .rank = a.cols ? 2 : 1, .shape = {(int64_t)a.rows, (int64_t)a.cols}};
@@ -157,7 +155,7 @@ static int take(struct run *r, size_t i, char *name, st_tensor *t)
     t->data = data;
     int code = data ? 0 : fail(EXIT_INPUT, "there is no memory for tensor %s", name);
     if (!code && type)
-        code = launch(&r->machine, K_NARROW, a.n, 1, 64, args, 4);
+        code = narrow(&r->machine, a.buffer, a.n, type, 1, room);
     if (!code)
         code = buffer_read(&r->machine, type ? room : a.buffer, t->bytes, data);
     return code ? code : tensor_finite(t);

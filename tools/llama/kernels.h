@@ -100,6 +100,12 @@ int buffer_copy(struct machine *m, cl_mem from, cl_mem to, size_t bytes);
 /** Enqueue zeros into the first n numbers, f32. */
 int buffer_zero(struct machine *m, cl_mem buffer, size_t n);
 
+/** Enqueue n numbers as to [n] = scale * from [n]; `type` is that of the other side's, as matmul.cl numbers them,
+ *  which is as the library does: f32, f16, bf16. */
+int narrow(struct machine *m, cl_mem from, cl_ulong n, cl_int type, cl_float scale, cl_mem to);
+/** `at`: numbers before the first. */
+int widen(struct machine *m, cl_mem from, cl_int type, cl_ulong at, cl_ulong n, cl_float scale, cl_mem to);
+
 /** Wait for the device and count the time since the last call for `what`. */
 int spend(struct machine *m, enum spent what);
 

@@ -55,13 +55,13 @@ __kernel void turn(__global const float *from, ulong from_at, int rows, int n, _
             to[to_at + (ulong)r * n + i] = from[from_at + (ulong)i * rows + r];
 }
 
-/* n numbers of w, in f32. */
-__kernel void widen(__global const void *w, int dtype, ulong at, ulong n, __global float *to)
+/* n numbers of w times `scale`, in f32. */
+__kernel void widen(__global const void *w, int dtype, ulong at, ulong n, float scale, __global float *to)
 {
     const ulong i = get_global_id(0);
 
     if (i < n)
-        to[i] = weight(w, dtype, at + i);
+        to[i] = scale * weight(w, dtype, at + i);
 }
 
 /* One register tile: `rows` <= MR rows of x against a panel. */

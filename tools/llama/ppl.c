@@ -37,7 +37,8 @@ static int report(const struct run *r, const double *losses)
     for (int32_t s = 0; s < c->count; s++)
         mean += losses[s] / c->count;
     if (!c->json) {
-        printf("device %s, %s\n", r->machine.device.name, clgaze_plan_kernel(r->attention.plan, CLGAZE_ATTEND));
+        printf("device %s, %s in %s\n", r->machine.device.name, clgaze_plan_kernel(r->attention.plan, CLGAZE_ATTEND),
+               clgaze_dtype_name(r->problem.dtype));
         for (int i = 0; i < N_SPENT; i++)
             printf("%-10s %8.3f s\n", spent_names[i], r->machine.seconds[i]);
         printf("perplexity %.4f density %.4f\n", exp(mean), density);
@@ -46,6 +47,7 @@ static int report(const struct run *r, const double *losses)
     cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "per_sequence");
     cJSON *seconds = cJSON_AddObjectToObject(root, "seconds");
     cJSON_AddStringToObject(root, "rule", c->source ? c->rule : "dense");
+    cJSON_AddStringToObject(root, "compute", clgaze_dtype_name(r->problem.dtype));
     cJSON_AddNumberToObject(root, "perplexity", exp(mean));
     cJSON_AddNumberToObject(root, "density", density);
     for (int32_t s = 0; s < c->count; s++)

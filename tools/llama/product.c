@@ -46,10 +46,9 @@ size_t product_weights_room(int64_t rows, int64_t cols, int64_t n)
 /* b in f32: where it lies, or a copy in `room`. */
 static int widened(struct machine *m, const struct times *t, cl_mem room, struct rows *b)
 {
-    const cl_ulong at = t->b.at, n = (cl_ulong)t->cols * (cl_ulong)t->depth;
-    const struct arg args[] = {ARG(t->b.buffer), ARG(t->b_type), ARG(at), ARG(n), ARG(room)};
+    const cl_ulong n = (cl_ulong)t->cols * (cl_ulong)t->depth;
     *b = t->b_type ? (struct rows){room, 0} : t->b;
-    return t->b_type ? launch(m, K_WIDEN, (size_t)n, 1, 64, args, 5) : 0;
+    return t->b_type ? widen(m, t->b.buffer, t->b_type, t->b.at, n, 1, room) : 0;
 }
 
 static int by_clblast(struct machine *m, const struct times *t, cl_mem room)

@@ -105,14 +105,14 @@ static int from_truth(struct machine *m, struct rules *r, const clgaze_tensors *
 static int from_lines(struct machine *m, struct rules *r, cl_int seq, const clgaze_tensors *t)
 {
     const clgaze_problem *p = &r->problem;
-    const cl_int heads = p->q_heads, group = heads / p->kv_heads, count = last_of(seq);
-    const struct arg weights[] = {ARG(t->q.buffer), ARG(t->k.buffer), ARG(heads), ARG(group),
+    const cl_int heads = p->q_heads, group = heads / p->kv_heads, count = last_of(seq), type = (cl_int)p->dtype;
+    const struct arg weights[] = {ARG(t->q.buffer), ARG(t->k.buffer), ARG(type),  ARG(heads),     ARG(group),
                                   ARG(p->head_dim), ARG(seq),         ARG(count), ARG(r->weights)};
     const struct arg lines[] = {ARG(r->weights), ARG(heads), ARG(r->n),    ARG(p->block_k),
                                 ARG(seq),        ARG(count), ARG(r->lines)};
     const struct arg scores[] = {ARG(r->lines), ARG(heads), ARG(r->n), ARG(r->scores)};
     const size_t lanes = (size_t)m->lanes, n = (size_t)r->n;
-    int code = launch(m, K_LAST_WEIGHTS, (size_t)heads * (size_t)count * lanes, 1, lanes, weights, 8);
+    int code = launch(m, K_LAST_WEIGHTS, (size_t)heads * (size_t)count * lanes, 1, lanes, weights, 9);
     if (!code)
         code = launch(m, K_LINES_OF, n, (size_t)heads, 1, lines, 7);
     return code ? code : launch(m, K_LOG_LINES, n, (size_t)heads * n, 1, scores, 4);

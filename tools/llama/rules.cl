@@ -27,23 +27,23 @@ __kernel void late(__global float *scores, int n)
 }
 
 /* Softmax over all keys of each of the last `count` queries: p [heads][count][seq]. */
-__kernel void last_weights(__global const float *q, __global const float *k, int heads, int group_heads, int d,
-                           int seq, int count, __global float *p)
+__kernel void last_weights(__global const void *q, __global const void *k, int dtype, int heads, int group_heads,
+                           int d, int seq, int count, __global float *p)
 {
     __local float part[LANES];
     const int h = get_group_id(0) / count, r = get_group_id(0) % count, lane = get_local_id(0);
     const int t = seq - count + r;
-    __global const float *from = q + ((ulong)t * heads + h) * d;
+    const ulong from = ((ulong)t * heads + h) * d;
     __global float *to = p + (ulong)get_group_id(0) * seq;
     const float scale = 1.0f / sqrt((float)d);
     float high = -MAXFLOAT, sum = 0.0f;
 
     for (int u = lane; u < seq; u += LANES) {
-        __global const float *key = k + ((ulong)u * (heads / group_heads) + h / group_heads) * d;
+        const ulong key = ((ulong)u * (heads / group_heads) + h / group_heads) * d;
         float dot_of = 0.0f;
 
         for (int c = 0; c < d && u <= t; c++)
-            dot_of = fma(from[c], key[c], dot_of);
+            dot_of = fma(weight(q, dtype, from + c), weight(k, dtype, key + c), dot_of);
         to[u] = dot_of * scale;
         high = u <= t ? fmax(high, to[u]) : high;
     }

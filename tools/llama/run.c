@@ -85,6 +85,21 @@ static struct needs needs_of(const struct run *r, const struct weights *weights)
     return n;
 }
 
+/* In which type attention computes, and by which strategies. */
+static void compute_tell(const struct run *r)
+{
+    const clgaze_plan *plans[] = {r->attention.plan, r->attention.back, r->teach.truth};
+    static const clgaze_op ops[] = {CLGAZE_ATTEND, CLGAZE_ATTEND_BWD, CLGAZE_TRUTH};
+    const char *between = " by";
+    fprintf(stderr, "attention: %s", clgaze_dtype_name(r->problem.dtype));
+    for (size_t i = 0; i < CLG_COUNT(ops); i++)
+        if (plans[i]) {
+            fprintf(stderr, "%s %s", between, clgaze_plan_kernel(plans[i], ops[i]));
+            between = ",";
+        }
+    fputc('\n', stderr);
+}
+
 /* Compare what the run needs with what the device has, and say both. */
 static int memory_check(const struct run *r, const struct weights *weights)
 {
@@ -99,6 +114,7 @@ static int memory_check(const struct run *r, const struct weights *weights)
     if (n.largest > r->machine.largest)
         return fail(EXIT_INPUT, "a buffer of %.1f MiB is needed, but the device's largest is %.1f",
                     (double)n.largest / mib, (double)r->machine.largest / mib);
+    compute_tell(r);
     fprintf(stderr, "memory: weights %.1f MiB, ", (double)n.held / mib);
     if (n.learnt)
         fprintf(stderr, "gradients and moments %.1f, ", (double)n.learnt / mib);
@@ -223,10 +239,13 @@ static int plan(struct run *r)
     struct machine *m = &r->machine;
     const int trains = r->want == WANT_TRAIN, teaches = r->want == WANT_TEACH || (trains && c->teach);
     const int gated = r->want != WANT_OUT && (!trains || c->teach);
-    int code = teaches ? teach_plan(m, &r->config, c->seq, c->batch, &r->problem, &r->teach) : 0;
+    r->problem.lists = c->source ? CLGAZE_LISTS_BLOCKS : CLGAZE_LISTS_DENSE;
+    r->problem.lse = trains;
+    int code = compute_choose(m, &r->config, c->seq, c->compute, r->want, &r->problem);
+    if (!code && teaches)
+        code = teach_plan(m, &r->config, c->seq, c->batch, &r->problem, !trains, &r->teach);
     if (teaches) /* attention goes through what they are by then */
         r->problem.weight_dtype = CLGAZE_F32;
-    r->problem.lse = trains;
     if (!code && r->want != WANT_TEACH)
         code = attention_plan(m, &r->config, c->seq, &r->problem, c->source, &r->gates, &r->attention);
     if (code)

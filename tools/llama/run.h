@@ -10,9 +10,6 @@
 #include "optimizer.h"
 #include "teach.h"
 
-/** What a run is to do: attention alone, or beside it keep what gates read, teach gates, train the model. */
-enum want { WANT_OUT, WANT_GATE_INPUTS, WANT_TEACH, WANT_TRAIN };
-
 struct run {
     const struct command *command;
     struct config config;

@@ -115,6 +115,7 @@ static void describe(struct state *s)
     snprintf(pair(s, "seed"), STATE_TEXT, "%d", (int)c->seed);
     snprintf(pair(s, "lr"), STATE_TEXT, "%.17g", c->lr);
     snprintf(pair(s, "factor"), STATE_TEXT, "%.17g", c->factor);
+    snprintf(pair(s, "compute"), STATE_TEXT, "%s", clgaze_dtype_name(p->dtype));
     snprintf(pair(s, "text and gates"), STATE_TEXT, "%016" PRIx64, s->run->hash);
     snprintf(pair(s, "lists"), STATE_TEXT,
              "%d rule %d value %.9g sink %d local %d last %d min %d max %d scope %d block %d pools %u %u teach %d",

@@ -8,7 +8,7 @@
 #include "run.h"
 #include "saved.h"
 
-enum { STATE_PAIRS = 8, STATE_TEXT = 160, STATE_PATH = 4096 };
+enum { STATE_PAIRS = 9, STATE_TEXT = 160, STATE_PATH = 4096 };
 
 /** Weights and moments, then the gates that learn with theirs. */
 struct state {

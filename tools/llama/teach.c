@@ -34,23 +34,18 @@ static size_t kept_sequences(const struct teach *t)
 
 static void problem_set(const struct config *config, cl_int seq, cl_int batch, clgaze_problem *p)
 {
-    float unused[128];
+    compute_shape(config, seq, p);
     p->dtype = p->weight_dtype = CLGAZE_F32;
-    p->q_heads = config->q_heads;
-    p->kv_heads = config->kv_heads;
-    p->head_dim = config->head_dim;
-    p->max_q = p->max_k = seq;
     p->max_batch = batch;
     if (!p->gate_dim) { /* no file of gates says so */
         p->gate_dim = config->head_dim;
         p->gate_double = gates_pools(p->q_pool) > 1;
         p->rope_pairs = config->head_dim / 2;
     }
-    p->rope_scale = (float)rope_frequencies(&config->rope, config->head_dim, unused);
 }
 
 int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_int batch,
-               const clgaze_problem *problem, struct teach *t)
+               const clgaze_problem *problem, int apart, struct teach *t)
 {
     clgaze_plan *distill = NULL;
     size_t left[3];
@@ -58,9 +53,11 @@ int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_in
     t->problem = *problem;
     t->layers = config->layers;
     problem_set(config, seq, batch, &t->problem);
+    halves_plan(&t->halves, config, seq, problem->dtype, apart ? HALVES_ATTEND | HALVES_OUT : HALVES_KEYS);
     clgaze_problem one = t->problem;
     one.max_batch = 1;
     clgaze_status status = clgaze_pool_plan(m->device.context, &one, &t->pool);
+    one.dtype = problem->dtype;
     if (!status)
         status = clgaze_truth_plan(m->device.context, &one, &t->truth);
     if (!status)
@@ -76,7 +73,8 @@ int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_in
     left_by_sequence(t, left);
     /* Of each learner: the weights, their gradient, two moments, and a workspace. */
     t->bytes = (size_t)t->layers * (4 * weights * sizeof(float) + clgaze_plan_workspace(distill));
-    t->bytes += t->workspace_bytes + kept_sequences(t) * (left[0] + left[1] + left[2]) * sizeof(float);
+    t->bytes += halves_bytes(&t->halves) + t->workspace_bytes +
+                kept_sequences(t) * (left[0] + left[1] + left[2]) * sizeof(float);
     clgaze_plan_free(distill);
     return 0;
 }
@@ -106,6 +104,8 @@ int teach_make(struct machine *m, const struct config *config, cl_int seed, stru
     left_by_sequence(t, left);
     int code = learners_make(m, seed, t);
     if (!code)
+        code = halves_make(m, &t->halves);
+    if (!code)
         code = buffer_make(m, rope, "the gate's frequencies", &t->inv_freq);
     if (!code)
         code = buffer_write(m, t->inv_freq, rope, inv_freq);
@@ -121,9 +121,8 @@ int teach_make(struct machine *m, const struct config *config, cl_int seed, stru
 /* A matrix of f32 that is the learner's own takes the place of one in a type of the file. */
 static int adopt(struct machine *m, cl_int gate_dim, cl_mem own, struct matrix *w)
 {
-    const cl_ulong from = 0, n = (cl_ulong)w->rows * (cl_ulong)w->cols * (cl_ulong)gate_dim;
-    const struct arg args[] = {ARG(w->buffer), ARG(w->type), ARG(from), ARG(n), ARG(own)};
-    int code = launch(m, K_WIDEN, (size_t)n, 1, 64, args, 5);
+    const cl_ulong n = (cl_ulong)w->rows * (cl_ulong)w->cols * (cl_ulong)gate_dim;
+    int code = widen(m, w->buffer, w->type, 0, n, 1, own);
     if (code)
         return code;
     clReleaseMemObject(w->buffer);
@@ -152,6 +151,7 @@ void teach_free(struct teach *t)
     for (size_t i = 0; i < CLG_COUNT(buffers); i++)
         if (buffers[i])
             clReleaseMemObject(buffers[i]);
+    halves_free(&t->halves);
     clgaze_plan_free(t->pool);
     clgaze_plan_free(t->truth);
     free(t->learners);
@@ -190,6 +190,26 @@ static void learn_from(const struct teach *t, size_t first, cl_int seq, const st
     lesson->tensors.q_gate.stride[0] = lesson->tensors.k_gate.stride[0] = 0;
 }
 
+/* Truth of q and k, and the output of dense attention where it is wanted. */
+static int truth(struct machine *m, struct teach *t, const struct attended *at, clgaze_tensors *x,
+                 const clgaze_call *call)
+{
+    const struct halves *h = &t->halves;
+    int code = halves_take(m, h, H_Q, at->q, &x->q);
+    if (!code)
+        code = halves_take(m, h, H_K, at->k, &x->k);
+    if (!code && at->out)
+        code = halves_take(m, h, H_V, at->v, &x->v);
+    if (code)
+        return code;
+    if (at->out)
+        x->out = halves_tensor(h, H_OUT, at->out);
+    const clgaze_status status = clgaze_truth(t->truth, x, call);
+    if (status)
+        return fail_library(status);
+    return at->out ? halves_give(m, h, H_OUT, &x->out, at->out) : 0;
+}
+
 int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const struct attended *at)
 {
     const clgaze_problem *p = &t->problem;
@@ -198,17 +218,12 @@ int teach_run(struct machine *m, struct teach *t, cl_int l, cl_int seq, const st
     clgaze_tensors x;
     memset(&x, 0, sizeof x);
     views(t, first + (size_t)t->at, 1, &x);
-    x.q = clgaze_tensor_bshd(at->q, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    x.k = clgaze_tensor_bshd(at->k, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    if (at->out) {
-        x.v = clgaze_tensor_bshd(at->v, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-        x.out = clgaze_tensor_bshd(at->out, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
-    }
+    const int code = truth(m, t, at, &x, &call);
+    if (code)
+        return code;
     x.q_gate = clgaze_tensor_bshd(at->q_gate, 0, CLGAZE_F32, 1, seq, p->q_heads, p->head_dim);
     x.k_gate = clgaze_tensor_bshd(at->k_gate, 0, CLGAZE_F32, 1, seq, p->kv_heads, p->head_dim);
-    clgaze_status status = clgaze_truth(t->truth, &x, &call);
-    if (!status)
-        status = clgaze_pool(t->pool, &x, &call);
+    const clgaze_status status = clgaze_pool(t->pool, &x, &call);
     if (status)
         return fail_library(status);
     if (t->at + 1 < p->max_batch)

@@ -11,9 +11,10 @@
 struct teach {
     clgaze_problem problem; /**< of the gates; max_batch: sequences of a step         */
     cl_int layers;
-    cl_int at;         /**< the sequence of the step that runs now, from 0       */
-    clgaze_adamw step; /**< made with the last sequence                          */
-    float *losses;     /**< a layer, of the last step                            */
+    cl_int at;            /**< the sequence of the step that runs now, from 0       */
+    clgaze_adamw step;    /**< made with the last sequence                          */
+    float *losses;        /**< a layer, of the last step                            */
+    struct halves halves; /**< for the truth                                        */
     clgaze_plan *pool, *truth;
     struct learner *learners; /**< a layer                                            */
     size_t workspace_bytes, bytes;
@@ -21,9 +22,10 @@ struct teach {
     cl_mem q_pooled, k_pooled, maps; /**< of the sequences of a step, a layer or all  */
 };
 
-/** Plan for gates of the problem's blocks and pools; compiles. */
+/** Plan for gates of the problem's blocks and pools, the truth in its dtype; compiles.
+ *  `apart`: teach_run() is to write at->out. */
 int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_int batch,
-               const clgaze_problem *problem, struct teach *t);
+               const clgaze_problem *problem, int apart, struct teach *t);
 
 /** Make the buffers, and gates that begin as normal(0, .02). */
 int teach_make(struct machine *m, const struct config *config, cl_int seed, struct teach *t);

@@ -40,17 +40,18 @@ __kernel void adamw(__global float *g, __global float *first, __global float *se
     }
 }
 
-/* As f16 (dtype 1) or bf16 (2), rounded to nearest even. */
-__kernel void narrow(__global const float *x, ulong n, int dtype, __global ushort *to)
+/* scale * x as f16 (dtype 1) or bf16 (2), rounded to nearest even; what is no number stays none. */
+__kernel void narrow(__global const float *x, ulong n, int dtype, float scale, __global ushort *to)
 {
     const ulong i = get_global_id(0);
 
     if (i < n) {
-        const uint u = as_uint(x[i]);
+        const float y = scale * x[i];
+        const uint u = as_uint(y);
 
         if (dtype == 1)
-            vstore_half_rte(x[i], i, (__global half *)to);
+            vstore_half_rte(y, i, (__global half *)to);
         else
-            to[i] = (ushort)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+            to[i] = isnan(y) ? (ushort)0x7fc0u : (ushort)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
     }
 }
