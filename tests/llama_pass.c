@@ -40,6 +40,11 @@ cl_mem __wrap_clCreateBuffer(cl_context context, cl_mem_flags flags, size_t byte
     made[n_made].mem = __real_clCreateBuffer(context, flags | CL_MEM_COPY_HOST_PTR, bytes + GUARD, full, err);
     made[n_made].bytes = bytes;
     free(full);
+    for (int i = 0; i < n_made; i++) /* one that a command still held when it was released */
+        if (made[i].mem == made[n_made].mem) {
+            made[i].bytes = bytes;
+            return made[i].mem;
+        }
     return made[n_made++].mem;
 }
 

@@ -37,6 +37,10 @@ enum kernel_id {
     K_SQUARES,
     K_ADAMW,
     K_NARROW,
+    N_BUILT, /* those before are built by machine_build() */
+    K_PRODUCT_NV = N_BUILT,
+    K_BACK_NV,
+    K_WEIGHTS_NV,
     N_KERNELS
 };
 
@@ -61,6 +65,7 @@ struct machine {
     struct device device;
     int processor; /**< a CPU: products are ours, else CLBlast's                */
     cl_int lanes;  /**< items that share a row                                  */
+    cl_int matrix; /**< what products are rounded to, 1 f16, 2 bf16; 0: they are not, see product_nv.h */
     cl_program program;
     cl_kernel kernels[N_KERNELS];
     cl_ulong memory, largest; /**< bytes of the device, and of one buffer there */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * product.c: y = x w^T and its gradients, by our own kernel on processors, else by CLBlast.
+ * product.c: y = x w^T and its gradients: on matrix units where they may round, else by our own
+ * kernel on processors, else by CLBlast.
  *
  * On PoCL CLBlast makes a tenth of what the processor can.  Our kernel is right
  * on any device, and serves where there is no CLBlast.
  */
-#include "product.h"
+#include "product_nv.h"
 
 #include "fail.h"
 
@@ -17,14 +18,6 @@ enum { BM = 96, BN = 64, PACKED = 256, TURNED = 64 }; /* as in matmul.cl */
 
 /* Most terms of a sum at once: what a group reads of both sides then stays in its cache. */
 enum { DEPTH = 2048 };
-
-/* y [rows][cols] = a b (+ y) of `depth` terms; a is [rows][depth] or, turned, [depth][rows],
- * b is [depth][cols] or, turned, [cols][depth] in any type of weights. */
-struct times {
-    cl_int rows, cols, depth;
-    struct rows a, b, y;
-    cl_int a_turned, b_turned, b_type, add;
-};
 
 static size_t least(int64_t a, int64_t b)
 {
@@ -39,30 +32,39 @@ size_t product_room(int64_t rows, int64_t cols)
 
 size_t product_weights_room(int64_t rows, int64_t cols, int64_t n)
 {
-    return ((size_t)(cols + PANEL - 1) + (size_t)rows) * least(n, DEPTH) * sizeof(float);
+    const size_t turned = ((size_t)(cols + PANEL - 1) + (size_t)rows) * least(n, DEPTH) * sizeof(float);
+    const size_t parts = product_nv_room((cl_int)rows, (cl_int)cols, (cl_int)n);
+    return turned > parts ? turned : parts;
+}
+
+/* The same of b in f32: where it lies, or a copy in `room`. */
+static int widened(struct machine *m, cl_mem room, struct times *t)
+{
+    const cl_ulong n = (cl_ulong)t->cols * (cl_ulong)t->depth;
+    const int code = t->b_type ? widen(m, t->b.buffer, t->b_type, t->b.at, n, 1, room) : 0;
+    t->b = t->b_type ? (struct rows){room, 0} : t->b;
+    t->b_type = 0;
+    return code;
+}
+
+static int by_matrix_units(struct machine *m, struct times t, cl_mem room)
+{
+    const int code = t.b_type == m->matrix ? 0 : widened(m, room, &t);
+    return code ? code : product_nv(m, &t, room);
 }
 
 #ifdef CLGAZE_HAVE_CLBLAST
-/* b in f32: where it lies, or a copy in `room`. */
-static int widened(struct machine *m, const struct times *t, cl_mem room, struct rows *b)
+static int by_clblast(struct machine *m, struct times t, cl_mem room)
 {
-    const cl_ulong n = (cl_ulong)t->cols * (cl_ulong)t->depth;
-    *b = t->b_type ? (struct rows){room, 0} : t->b;
-    return t->b_type ? widen(m, t->b.buffer, t->b_type, t->b.at, n, 1, room) : 0;
-}
-
-static int by_clblast(struct machine *m, const struct times *t, cl_mem room)
-{
-    const size_t rows = (size_t)t->rows, cols = (size_t)t->cols, depth = (size_t)t->depth;
-    struct rows b;
-    int code = widened(m, t, room, &b);
+    const size_t rows = (size_t)t.rows, cols = (size_t)t.cols, depth = (size_t)t.depth;
+    int code = widened(m, room, &t);
     if (code)
         return code;
     CLBlastStatusCode answer =
-        CLBlastSgemm(CLBlastLayoutRowMajor, t->a_turned ? CLBlastTransposeYes : CLBlastTransposeNo,
-                     t->b_turned ? CLBlastTransposeYes : CLBlastTransposeNo, rows, cols, depth, 1.0f, t->a.buffer,
-                     t->a.at, t->a_turned ? rows : depth, b.buffer, b.at, t->b_turned ? depth : cols,
-                     t->add ? 1.0f : 0.0f, t->y.buffer, t->y.at, cols, &m->device.queue, NULL);
+        CLBlastSgemm(CLBlastLayoutRowMajor, t.a_turned ? CLBlastTransposeYes : CLBlastTransposeNo,
+                     t.b_turned ? CLBlastTransposeYes : CLBlastTransposeNo, rows, cols, depth, 1.0f, t.a.buffer,
+                     t.a.at, t.a_turned ? rows : depth, t.b.buffer, t.b.at, t.b_turned ? depth : cols,
+                     t.add ? 1.0f : 0.0f, t.y.buffer, t.y.at, cols, &m->device.queue, NULL);
     return answer == CLBlastSuccess ? 0
                                     : fail(EXIT_OPENCL, "CLBlast answered %d to a product of %zu x %zu x %zu",
                                            (int)answer, rows, cols, depth);
@@ -95,9 +97,11 @@ static int some_terms(struct machine *m, const struct times *t, cl_int from, cl_
 
 static int multiply(struct machine *m, const struct times *t, cl_mem room)
 {
+    if (product_nv_fits(m, t))
+        return by_matrix_units(m, *t, room);
 #ifdef CLGAZE_HAVE_CLBLAST
     if (!m->processor)
-        return by_clblast(m, t, room);
+        return by_clblast(m, *t, room);
 #endif
     int code = 0;
     for (cl_int from = 0; from < t->depth && !code; from += DEPTH)

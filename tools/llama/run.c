@@ -6,6 +6,7 @@
 
 #include "course.h"
 #include "fail.h"
+#include "product_nv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,7 +86,7 @@ static struct needs needs_of(const struct run *r, const struct weights *weights)
     return n;
 }
 
-/* In which type attention computes, and by which strategies. */
+/* In which types attention and products compute, and by which strategies. */
 static void compute_tell(const struct run *r)
 {
     const clgaze_plan *plans[] = {r->attention.plan, r->attention.back, r->teach.truth};
@@ -97,7 +98,7 @@ static void compute_tell(const struct run *r)
             fprintf(stderr, "%s %s", between, clgaze_plan_kernel(plans[i], ops[i]));
             between = ",";
         }
-    fputc('\n', stderr);
+    fprintf(stderr, "; products: %s\n", clgaze_dtype_name((clgaze_dtype)r->machine.matrix));
 }
 
 /* Compare what the run needs with what the device has, and say both. */
@@ -232,7 +233,7 @@ static int load(struct run *r)
     return code ? code : spend(m, SPENT_LOAD);
 }
 
-/* What compiles, but for our own kernels. */
+/* What compiles, but for what machine_build() does. */
 static int plan(struct run *r)
 {
     const struct command *c = r->command;
@@ -242,6 +243,8 @@ static int plan(struct run *r)
     r->problem.lists = c->source ? CLGAZE_LISTS_BLOCKS : CLGAZE_LISTS_DENSE;
     r->problem.lse = trains;
     int code = compute_choose(m, &r->config, c->seq, c->compute, r->want, &r->problem);
+    if (!code)
+        product_nv_open(m, r->problem.dtype, trains);
     if (!code && teaches)
         code = teach_plan(m, &r->config, c->seq, c->batch, &r->problem, !trains, &r->teach);
     if (teaches) /* attention goes through what they are by then */
@@ -270,11 +273,11 @@ int run_open(const struct command *c, enum want want, struct run *r)
         code = machine_open(c->device, c->verbose, m);
     spend_from_now(m);
     if (!code)
+        code = machine_build(m);
+    if (!code)
         code = plan(r);
     if (!code)
         code = memory_check(r, &weights);
-    if (!code)
-        code = machine_build(m);
     if (!code)
         code = spend(m, SPENT_COMPILE);
     return code ? code : load(r);
