@@ -47,9 +47,22 @@ static int widened(struct machine *m, cl_mem room, struct times *t)
     return code;
 }
 
+/* Weights in f32, which every tile of rows reads, rounded once. */
+static int rounded(struct machine *m, cl_mem room, struct times *t)
+{
+    const int code = narrow(m, t->b.buffer, (cl_ulong)t->cols * (cl_ulong)t->depth, m->matrix, 1, room);
+    t->b.buffer = room;
+    t->b_type = m->matrix;
+    return code;
+}
+
 static int by_matrix_units(struct machine *m, struct times t, cl_mem room)
 {
-    const int code = t.b_type == m->matrix ? 0 : widened(m, room, &t);
+    int code = 0;
+    if (t.b_type && t.b_type != m->matrix)
+        code = widened(m, room, &t);
+    else if (!t.b_type && !t.b.at && !t.a_turned)
+        code = rounded(m, room, &t);
     return code ? code : product_nv(m, &t, room);
 }
 

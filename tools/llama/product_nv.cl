@@ -17,11 +17,11 @@
 #define ALONG_A 1
 #define ALONG_B 1
 #endif
-#define TILE  128
-#define TERMS 32
-#define PLACE (TILE * TERMS * 2) /* bytes of a panel */
+#define TILE           128
+#define TERMS          32
+#define PLACE          (TILE * TERMS * 2) /* bytes of a panel */
 #define ITEMS_OF_GROUP 256
-#define CHUNKS (TILE * TERMS / 8 / ITEMS_OF_GROUP) /* of an item, of each side */
+#define CHUNKS         (TILE * TERMS / 8 / ITEMS_OF_GROUP) /* of an item, of each side */
 
 /* Chunk e of this work-item in a panel: x the row or column, y the term. */
 static inline int2 chunk_of(int e, int along)
@@ -148,10 +148,11 @@ product_nv(__global const float *a, ulong a_at, __global const void *b, ulong b_
     const int r0 = (int)get_group_id(1) % tiles * TILE, c0 = (int)get_group_id(0) * TILE;
     const int from = part * per, end = min(from + per, depth), panels = (end - from + TERMS - 1) / TERMS;
     const side_t left = {(__global const char *)(a + a_at), 4, ALONG_A ? depth : rows, ALONG_A, r0, rows, end};
-    const side_t right = {(__global const char *)b + b_at * b_size, b_size, ALONG_B ? depth : cols, ALONG_B, c0, cols,
-                          end};
+    const side_t right = {
+        (__global const char *)b + b_at * b_size, b_size, ALONG_B ? depth : cols, ALONG_B, c0, cols, end};
     const int warp = get_local_id(0) / 32, row = warp / 4 * 64, column = warp % 4 * 32;
     float4 next_a[2 * CHUNKS], next_b[2 * CHUNKS];
+    const float share = 1.0f / gain;
     float sum[64];
 
 #pragma unroll
@@ -179,7 +180,7 @@ product_nv(__global const float *a, ulong a_at, __global const void *b, ulong b_
         const int i = r0 + row + e / 8 * 16 + e % 2 * 8 + (int)LANE / 4;
         const int c = c0 + column + e / 2 % 4 * 8 + (int)LANE % 4 * 2, at = e / 2 * 4 + e % 2 * 2;
         __global float *to = y + y_at + (ulong)part * rows * cols + (ulong)i * cols + c;
-        const float2 x = (float2)(sum[at], sum[at + 1]) / gain;
+        const float2 x = (float2)(sum[at], sum[at + 1]) * share;
 
         if (i < rows && c < cols) {
             if (cols % 2 == 0 && y_at % 2 == 0) {
