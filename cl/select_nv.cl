@@ -144,7 +144,7 @@ static inline int read_row(team_t *t, __global const float *s, int cols, row_t *
     return (int)x[2];
 }
 
-static inline sum_t sum_from(team_t *t, const row_t *row, uint least, forced_t f, int lift, int by_mass)
+static inline __attribute__((always_inline)) sum_t sum_from(team_t *t, const row_t *row, uint least, forced_t f, int lift, int by_mass)
 {
     uint x[3] = {0, 0, 0}; /* count, low 20 bits of the mass, the rest */
     ulong mass = 0;
@@ -187,7 +187,7 @@ static inline uint between(uint low, uint high, int n, float share, int step)
 /* The highest `want` keys, or, `by_mass`, the fewest highest whose masses reach
  * `want`, which `all` do.  Ends as soon as no key is left between the bound that
  * is enough and the one that is not. */
-static inline top_t find_top(team_t *t, const row_t *row, sum_t all, ulong want, forced_t f, int lift, int by_mass,
+static inline __attribute__((always_inline)) top_t find_top(team_t *t, const row_t *row, sum_t all, ulong want, forced_t f, int lift, int by_mass,
                              int merged)
 {
     uint low = row->least, high = lift ? 0xffffffffu : row->most + 1u; /* enough; not enough */
@@ -228,12 +228,17 @@ static inline void count_earlier(team_t *t, const row_t *row, top_t top, forced_
 {
     x[0] = x[1] = 0;
     if (TEAM > 1) {
-        for (int c = 0; c < KEYS; c++) {
-            const uint key = lifted_at(row, c, f, lift);
+#pragma unroll
+        for (int c0 = 0; c0 < KEYS; c0 += PACK)
+            if (c0 < row->chunks) {
+#pragma unroll
+                for (int c = c0; c < c0 + PACK; c++) {
+                    const uint key = lifted_at(row, c, f, lift);
 
-            x[0] += key > top.key;
-            x[1] += key == top.key;
-        }
+                    x[0] += key > top.key;
+                    x[1] += key == top.key;
+                }
+            }
         for (int e = 0; e < 2; e++)
             x[e] = warp_sum(x[e]);
         meet(t, x, 2);
@@ -243,7 +248,7 @@ static inline void count_earlier(team_t *t, const row_t *row, top_t top, forced_
 }
 
 /* Of the top's blocks in block order: how many are not forced, or, where `list`, write them there. */
-static inline int walk_top(team_t *t, const row_t *row, top_t top, forced_t f, int lift, __global int *list,
+static inline __attribute__((always_inline)) int walk_top(team_t *t, const row_t *row, top_t top, forced_t f, int lift, __global int *list,
                            int width)
 {
     const uint before = (1u << t->lane) - 1u;
@@ -254,17 +259,21 @@ static inline int walk_top(team_t *t, const row_t *row, top_t top, forced_t f, i
     ties = (int)earlier[1];
     kept = list ? (int)earlier[0] + min(ties, top.ties) : 0;
 #pragma unroll
-    for (int c = 0; c < KEYS; c++) { /* no condition around votes: it costs more than it saves */
-        const uint key = lifted_at(row, c, f, lift), equal = votes(key == top.key);
-        const int in = key > top.key || (key == top.key && ties + (int)popcount(equal & before) < top.ties);
-        const uint chosen = votes(in && (list || !is_forced(f, row->first + c * 32)));
-        const int e = kept + (int)popcount(chosen & before);
+    for (int c0 = 0; c0 < KEYS; c0 += PACK)
+        if (c0 < row->chunks) {
+#pragma unroll
+            for (int c = c0; c < c0 + PACK; c++) { /* no condition around votes: it costs more than it saves */
+                const uint key = lifted_at(row, c, f, lift), equal = votes(key == top.key);
+                const int in = key > top.key || (key == top.key && ties + (int)popcount(equal & before) < top.ties);
+                const uint chosen = votes(in && (list || !is_forced(f, row->first + c * 32)));
+                const int e = kept + (int)popcount(chosen & before);
 
-        if (list && in && e < width)
-            list[e] = row->first + c * 32;
-        ties += (int)popcount(equal);
-        kept += (int)popcount(chosen);
-    }
+                if (list && in && e < width)
+                    list[e] = row->first + c * 32;
+                ties += (int)popcount(equal);
+                kept += (int)popcount(chosen);
+            }
+        }
     return kept;
 }
 

@@ -78,13 +78,13 @@ __kernel void rms_back(__global const float *x, __global const float *w, __globa
     }
 }
 
-/* In place, d being the gradient of silu(gate) * up: gate and up become their gradients. */
-__kernel void swiglu_back(__global float *gate, __global float *up, __global const float *d, ulong n)
+/* In place, d being the gradient of silu(gate) * up: gate and up become their gradients, n times 4 numbers. */
+__kernel void swiglu_back(__global float4 *gate, __global float4 *up, __global const float4 *d, ulong n)
 {
     const ulong i = get_global_id(0);
 
     if (i < n) {
-        const float g = gate[i], s = 1.0f / (1.0f + exp(-g));
+        const float4 g = gate[i], s = 1.0f / (1.0f + exp(-g));
 
         gate[i] = d[i] * up[i] * s * (1.0f + g * (1.0f - s));
         up[i] = d[i] * g * s;

@@ -66,7 +66,7 @@ static int linear(struct backward *b, const struct linear *l, const struct linea
 static int swiglu(struct backward *b)
 {
     struct forward *f = &b->forward;
-    const cl_ulong n = (cl_ulong)f->seq * (cl_ulong)f->model->config.inner;
+    const cl_ulong n = ((cl_ulong)f->seq * (cl_ulong)f->model->config.inner + 3) / 4;
     const struct arg args[] = {ARG(f->buffers[B_INNER]), ARG(f->buffers[B_UP]), ARG(b->buffers[D_INNER]), ARG(n)};
     int code = launch(f->machine, K_SWIGLU_BACK, (size_t)n, 1, 64, args, 4);
     return code ? code : spend(f->machine, SPENT_SWIGLU);

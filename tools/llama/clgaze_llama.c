@@ -17,7 +17,7 @@ static const struct {
 } commands[] = {
     {"ppl", command_ppl, COMMAND_PPL, 4, 0},
     {"capture", command_capture, COMMAND_CAPTURE, 1, 0},
-    {"distill", command_distill, COMMAND_DISTILL, 0, 1e-3},
+    {"distill", command_distill, COMMAND_DISTILL, 0, 2e-3},
     {"finetune", command_finetune, COMMAND_FINETUNE, 0, 1e-4},
     {"plot", command_plot, COMMAND_PLOT, 0, 0},
 };

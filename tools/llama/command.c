@@ -33,7 +33,7 @@ static const struct row {
     {"batch", NUMBER, ALL, TO(batch), "N     sequences of a step (1)"},
     {"seed", INDEX, ALL, TO(seed), "N     of the first gates and of the order of sequences (0)"},
     {"lr", REAL, ALL, TO(lr),
-     "X     greatest rate: of distill (0.001) it grows for 20 steps, then falls along a cosine;\n"
+     "X     greatest rate: of distill (0.002) it grows for 20 steps, then falls along a cosine;\n"
      "                       of finetune (0.0001) it grows for 10 steps, then falls along a line"},
     {"rope-scaling", TEXT, ALL, TO(rope_scaling), "KIND  yarn: stretch a model that has no rope_scaling yet"},
     {"factor", REAL, ALL, TO(factor), "X     of --rope-scaling, 1 or more"},

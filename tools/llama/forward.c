@@ -22,7 +22,8 @@ void forward_plan(struct forward *f, const struct config *c, cl_int seq, int gat
 {
     const size_t n = (size_t)seq, d = (size_t)c->head_dim, number = sizeof(float);
     const size_t q = n * (size_t)c->q_heads * d * number, k = n * (size_t)c->kv_heads * d * number;
-    const size_t hidden = n * (size_t)c->hidden * number, inner = n * (size_t)c->inner * number;
+    const size_t hidden = n * (size_t)c->hidden * number;
+    const size_t inner = (n * (size_t)c->inner + 3) / 4 * 4 * number; /* swiglu takes four at once */
     const int64_t whole = ((int64_t)c->vocab + PANEL - 1) / PANEL * PANEL;
     int64_t columns = (int64_t)(logits_bytes / (n * number)) / PANEL * PANEL;
     columns = columns < PANEL ? PANEL : columns > whole ? whole : columns;
@@ -202,7 +203,7 @@ int forward_gate_up(struct forward *f, cl_int index)
 
 int forward_swiglu(struct forward *f, cl_mem to)
 {
-    const cl_ulong n = (cl_ulong)f->seq * (cl_ulong)f->model->config.inner;
+    const cl_ulong n = ((cl_ulong)f->seq * (cl_ulong)f->model->config.inner + 3) / 4;
     const struct arg args[] = {ARG(f->buffers[B_INNER]), ARG(f->buffers[B_UP]), ARG(n), ARG(to)};
     int code = launch(f->machine, K_SWIGLU, (size_t)n, 1, 64, args, 4);
     return code ? code : spend(f->machine, SPENT_SWIGLU);

@@ -69,13 +69,13 @@ __kernel void rotate_heads(__global const float *x, __global const float *table,
     }
 }
 
-/* y = silu(gate) * up; y may be gate. */
-__kernel void swiglu(__global const float *gate, __global const float *up, ulong n, __global float *y)
+/* y = silu(gate) * up, n times 4 numbers; y may be gate. */
+__kernel void swiglu(__global const float4 *gate, __global const float4 *up, ulong n, __global float4 *y)
 {
     const ulong i = get_global_id(0);
 
     if (i < n) {
-        const float g = gate[i];
+        const float4 g = gate[i];
 
         y[i] = g / (1.0f + exp(-g)) * up[i];
     }
