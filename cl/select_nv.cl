@@ -4,9 +4,10 @@
  * row, or a team of warps where rows are long.
  *
  * Idea      a warp holds neighbouring blocks, a lane every 32nd of them as keys
- *           in registers; the k-th highest is found between a bound that is enough and one
- *           that is not, until no other key is left there, each step one count (or sum of
- *           masses) over the team; then each lane writes its blocks where votes say
+ *           in registers; the k-th highest is found bit by bit, from the highest
+ *           bit in which keys of the row differ until no other key is left, each
+ *           bit one count (or sum of masses) over the team; then each lane
+ *           writes its blocks where votes say
  * Grid      (ceil(rows of one sequence / ROWS), list heads, sequences) groups of WG
  * Local     24 * TEAM bytes
  * Assumes   at most 32 * KEYS * TEAM key blocks a row; 32 lanes in a warp
@@ -144,7 +145,7 @@ static inline int read_row(team_t *t, __global const float *s, int cols, row_t *
     return (int)x[2];
 }
 
-static inline __attribute__((always_inline)) sum_t sum_from(team_t *t, const row_t *row, uint least, forced_t f, int lift, int by_mass)
+static inline sum_t sum_from(team_t *t, const row_t *row, uint least, forced_t f, int lift, int by_mass)
 {
     uint x[3] = {0, 0, 0}; /* count, low 20 bits of the mass, the rest */
     ulong mass = 0;
@@ -171,48 +172,32 @@ static inline __attribute__((always_inline)) sum_t sum_from(team_t *t, const row
     return sum;
 }
 
-/* A key above `low` and below `high`, between which n keys lie, near the one that has the unwanted share of them
- * below it, as if their scores lay evenly; and a little beyond it, so that the farther bound comes near, too.
- * Some halve what is left, the later ones all: however the scores lie, the end is near. */
-static inline uint between(uint low, uint high, int n, float share, int step)
-{
-    const float a = score_of(low - 1u), b = score_of(high - 1u);
-    const float beyond = n > 8 ? native_sqrt(native_divide(min(share, 1.0f - share), (float)n)) : 0.0f;
-    const float guess = a + (b - a) * (share < 0.5f ? share + beyond : share - beyond);
-    const uint middle = low + (high - low) / 2u;
-
-    return step % 6 == 5 || step > 12 || !(guess > a) ? middle : clamp(key_of(guess) + 1u, low + 1u, high - 1u);
-}
-
 /* The highest `want` keys, or, `by_mass`, the fewest highest whose masses reach
  * `want`, which `all` do.  Ends as soon as no key is left between the bound that
  * is enough and the one that is not. */
-static inline __attribute__((always_inline)) top_t find_top(team_t *t, const row_t *row, sum_t all, ulong want, forced_t f, int lift, int by_mass,
+static inline top_t find_top(team_t *t, const row_t *row, sum_t all, ulong want, forced_t f, int lift, int by_mass,
                              int merged)
 {
-    uint low = row->least, high = lift ? 0xffffffffu : row->most + 1u; /* enough; not enough */
-    sum_t from = all, above = {0, 0};
-    top_t top;
+    const uint high = lift ? 0xffffffffu : row->most;
+    const int bits = 32 - (int)clz(high ^ row->least);
+    top_t top = {bits < 32 ? high & (0xffffffffu << bits) : 0u, 0, 0};
+    sum_t from = all, above = {0, 0}; /* enough; not enough */
 
-    for (int step = lift ? -1 : 0; high - low > 1u && low <= row->most; step++) {
-        const ulong more = by_mass ? from.mass - want : (ulong)(from.count - (int)want);
-        const int n = from.count - above.count;
-        const float share = native_divide((float)more, by_mass ? (float)(from.mass - above.mass) : (float)n);
+    for (int bit = bits - 1; bit >= 0; bit--) {
+        const uint next = top.key | 1u << bit;
 
-        if (by_mass ? n == 1 : more == 0)
+        if (by_mass ? from.count - above.count == 1 : (ulong)from.count == want)
             break;
-        const uint next = step < 0 ? row->most + 1u : between(low, high, n, share, step);
         const sum_t sum = sum_from(t, row, next, f, lift, by_mass);
 
         if ((by_mass ? sum.mass : (ulong)sum.count) >= want) {
-            low = next;
+            top.key = next;
             from = sum;
         } else {
-            high = next;
             above = sum;
         }
     }
-    top.key = lift && low > row->most ? 0xffffffffu : low;
+    top.key = max(top.key, 1u); /* 0 is no key */
     top.ties = by_mass ? from.count - above.count : (int)want - above.count;
     if (by_mass && top.ties > 1) {
         const uint each = mass_of(score_of(top.key - 1u), score_of(row->most - 1u), merged);
@@ -228,17 +213,12 @@ static inline void count_earlier(team_t *t, const row_t *row, top_t top, forced_
 {
     x[0] = x[1] = 0;
     if (TEAM > 1) {
-#pragma unroll
-        for (int c0 = 0; c0 < KEYS; c0 += PACK)
-            if (c0 < row->chunks) {
-#pragma unroll
-                for (int c = c0; c < c0 + PACK; c++) {
-                    const uint key = lifted_at(row, c, f, lift);
+        for (int c = 0; c < KEYS; c++) {
+            const uint key = lifted_at(row, c, f, lift);
 
-                    x[0] += key > top.key;
-                    x[1] += key == top.key;
-                }
-            }
+            x[0] += key > top.key;
+            x[1] += key == top.key;
+        }
         for (int e = 0; e < 2; e++)
             x[e] = warp_sum(x[e]);
         meet(t, x, 2);
@@ -248,7 +228,7 @@ static inline void count_earlier(team_t *t, const row_t *row, top_t top, forced_
 }
 
 /* Of the top's blocks in block order: how many are not forced, or, where `list`, write them there. */
-static inline __attribute__((always_inline)) int walk_top(team_t *t, const row_t *row, top_t top, forced_t f, int lift, __global int *list,
+static inline int walk_top(team_t *t, const row_t *row, top_t top, forced_t f, int lift, __global int *list,
                            int width)
 {
     const uint before = (1u << t->lane) - 1u;
@@ -259,21 +239,17 @@ static inline __attribute__((always_inline)) int walk_top(team_t *t, const row_t
     ties = (int)earlier[1];
     kept = list ? (int)earlier[0] + min(ties, top.ties) : 0;
 #pragma unroll
-    for (int c0 = 0; c0 < KEYS; c0 += PACK)
-        if (c0 < row->chunks) {
-#pragma unroll
-            for (int c = c0; c < c0 + PACK; c++) { /* no condition around votes: it costs more than it saves */
-                const uint key = lifted_at(row, c, f, lift), equal = votes(key == top.key);
-                const int in = key > top.key || (key == top.key && ties + (int)popcount(equal & before) < top.ties);
-                const uint chosen = votes(in && (list || !is_forced(f, row->first + c * 32)));
-                const int e = kept + (int)popcount(chosen & before);
+    for (int c = 0; c < KEYS; c++) { /* no condition around votes: it costs more than it saves */
+        const uint key = lifted_at(row, c, f, lift), equal = votes(key == top.key);
+        const int in = key > top.key || (key == top.key && ties + (int)popcount(equal & before) < top.ties);
+        const uint chosen = votes(in && (list || !is_forced(f, row->first + c * 32)));
+        const int e = kept + (int)popcount(chosen & before);
 
-                if (list && in && e < width)
-                    list[e] = row->first + c * 32;
-                ties += (int)popcount(equal);
-                kept += (int)popcount(chosen);
-            }
-        }
+        if (list && in && e < width)
+            list[e] = row->first + c * 32;
+        ties += (int)popcount(equal);
+        kept += (int)popcount(chosen);
+    }
     return kept;
 }
 

@@ -144,7 +144,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 /* ---- NVIDIA ---------------------------------------------------------------- */
 
 static const struct clg_param nv_space[] = {
-    {"TEAM", 1, {1, 2, 4, 8, 16}}, /* warps a row */
+    {"TEAM", 1, {1, 4, 8, 16}}, /* warps a row */
     {NULL, 0, {0}},
 };
 enum { TEAM };
@@ -157,14 +157,6 @@ static int nv_keys(const clgaze_problem *p, const int *values)
     while (keys * values[TEAM] * 32 < clg_max_cols(p))
         keys *= 2;
     return keys;
-}
-
-/* Of a lane: more make few warps fit a multiprocessor. */
-static int most_keys(const clgaze_problem *p, int team)
-{
-    const bool by_mass = p->rule >= CLGAZE_THRESHOLD;
-
-    return team == 16 || (team == 2 && !by_mass) ? 32 : 16;
 }
 
 static clgaze_status launch_nv(struct clg_run *run)
@@ -184,7 +176,7 @@ static const char *fits_nv(const struct clg_device *device, const clgaze_problem
 {
     if (device->nv_arch < 80)
         return "the device is not an NVIDIA GPU of compute capability 8.0 or more";
-    return nv_keys(p, values) > most_keys(p, values[TEAM]) ? "TEAM warps have too few registers for a row" : NULL;
+    return nv_keys(p, values) > (values[TEAM] < 16 ? 16 : 32) ? "TEAM warps have too few registers for a row" : NULL;
 }
 
 /* ---- the rule's numbers ------------------------------------------------------ */
