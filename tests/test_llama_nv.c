@@ -17,8 +17,8 @@ enum { MAX_SOURCES = 64 };
 
 static struct clg_source sources[MAX_SOURCES];
 
-/* Put text and these lines in the place of nv.cl. */
-static void replace(const char *lines)
+/* Put the plain words and these lines in the place of nv.cl. @return The text, to free. */
+static unsigned char *replace(const char *lines)
 {
     const struct bytes plain = read_file(CLGAZE_TEST_DIR "/nv_plain.cl");
     const size_t more = strlen(lines);
@@ -33,6 +33,7 @@ static void replace(const char *lines)
         if (strcmp(sources[n].name, "nv.cl") == 0)
             sources[n] = (struct clg_source){"nv.cl", text, plain.n + more};
     }
+    return text;
 }
 
 /* Open the products of an NVIDIA GPU of that kind, whose words are the plain ones and `lines`. @return What the
@@ -48,12 +49,13 @@ static cl_int open_as(clgaze_dtype dtype, int arch, const char *lines)
         skip();
     }
     const clgaze_context before = *ctx;
-    replace(lines);
+    unsigned char *text = replace(lines);
     ctx->sources = sources;
     ctx->device.options = "-cl-std=CL2.0"; /* the board lies at program scope */
     ctx->device.nv_arch = arch;
     product_nv_open(&machine, dtype, 1);
     *ctx = before;
+    free(text);
     return machine.matrix;
 }
 

@@ -218,12 +218,52 @@ static void narrow_rounds_to_nearest_even(void **state)
     clReleaseMemObject(to);
 }
 
+/* From any number on, and any many of them. */
+static void widen_gives_the_numbers_back(void **state)
+{
+    enum { N = 1001, BEYOND = 8 };
+    static const size_t parts[][2] = {{0, N}, {0, 4}, {4, N - 4}, {3, N - 3}, {5, 2}, {8, 7}};
+    static float x[N], got[N + BEYOND], empty[N + BEYOND];
+    struct rng rng = seeded(8);
+    cl_mem from, half, to;
+
+    (void)state;
+    if (!machine.program)
+        skip();
+    for (int i = 0; i < N; i++)
+        x[i] = normal(&rng);
+    assert_int_equal(buffer_make(&machine, sizeof x, "x", &from), 0);
+    assert_int_equal(buffer_make(&machine, sizeof x, "half", &half), 0);
+    assert_int_equal(buffer_make(&machine, sizeof got, "to", &to), 0);
+    assert_int_equal(buffer_write(&machine, from, sizeof x, x), 0);
+    for (cl_int type = 0; type <= 2; type++) {
+        assert_int_equal(type ? narrow(&machine, from, N, type, 2, half) : 0, 0);
+        for (size_t p = 0; p < CLG_COUNT(parts); p++) {
+            const size_t at = parts[p][0], n = parts[p][1];
+
+            assert_int_equal(buffer_write(&machine, to, sizeof empty, empty), 0);
+            assert_int_equal(widen(&machine, type ? half : from, type, at, n, type ? 0.5f : 1, to), 0);
+            assert_int_equal(buffer_read(&machine, to, sizeof got, got), 0);
+            for (size_t i = 0; i < N + BEYOND; i++) {
+                const float all = i < n ? x[at + i] : 0, want = type ? rounded(all, (clgaze_dtype)type) : all;
+                if (got[i] != want)
+                    fail_msg("type %d, %zu from %zu: number %zu is %.9g, not %.9g", (int)type, n, at, i,
+                             (double)got[i], (double)want);
+            }
+        }
+    }
+    clReleaseMemObject(from);
+    clReleaseMemObject(half);
+    clReleaseMemObject(to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norm_equals_plain_double),
         cmocka_unit_test(steps_equal_plain_double),
         cmocka_unit_test(narrow_rounds_to_nearest_even),
+        cmocka_unit_test(widen_gives_the_numbers_back),
     };
 
     return cmocka_run_group_tests(tests, devices, close_device);

@@ -141,13 +141,13 @@ int buffer_zero(struct machine *m, cl_mem buffer, size_t n)
 int narrow(struct machine *m, cl_mem from, cl_ulong n, cl_int type, cl_float scale, cl_mem to)
 {
     const struct arg args[] = {ARG(from), ARG(n), ARG(type), ARG(scale), ARG(to)};
-    return launch(m, K_NARROW, (size_t)n, 1, 64, args, 5);
+    return launch(m, K_NARROW, (size_t)(n + 3) / 4, 1, 64, args, 5);
 }
 
 int widen(struct machine *m, cl_mem from, cl_int type, cl_ulong at, cl_ulong n, cl_float scale, cl_mem to)
 {
     const struct arg args[] = {ARG(from), ARG(type), ARG(at), ARG(n), ARG(scale), ARG(to)};
-    return launch(m, K_WIDEN, (size_t)n, 1, 64, args, 6);
+    return launch(m, K_WIDEN, (size_t)(n + 3) / 4, 1, 64, args, 6);
 }
 
 void spend_from_now(struct machine *m)

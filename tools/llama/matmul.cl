@@ -6,7 +6,7 @@
  *           w comes packed: f32, 16 columns wide, so that a step of the inner loop
  *           reads one line of w and MR numbers of x.
  * Grid      (ceil(rows / BM), ceil(columns / BN), 1) groups of 1; pack and turn: an item
- *           16 columns of PACKED terms, or 16 rows of TURNED; widen: an item a number
+ *           16 columns of PACKED terms, or 16 rows of TURNED; widen: an item four numbers
  * Local     none
  * Edges     rows beyond the last are computed from the last and not stored;
  *           columns beyond the last are packed as zeros
@@ -55,13 +55,21 @@ __kernel void turn(__global const float *from, ulong from_at, int rows, int n, _
             to[to_at + (ulong)r * n + i] = from[from_at + (ulong)i * rows + r];
 }
 
-/* n numbers of w times `scale`, in f32. */
+/* n numbers of w times `scale`, in f32; four an item. */
 __kernel void widen(__global const void *w, int dtype, ulong at, ulong n, float scale, __global float *to)
 {
-    const ulong i = get_global_id(0);
+    const ulong four = get_global_id(0), i = four * 4, from = at / 4 + four;
 
-    if (i < n)
-        to[i] = scale * weight(w, dtype, at + i);
+    if (i + 4 <= n && at % 4 == 0) {
+        const float4 x = dtype == 1   ? vloada_half4(from, (__global const half *)w)
+                         : dtype == 2 ? as_float4(convert_uint4(((__global const ushort4 *)w)[from]) << 16)
+                                      : ((__global const float4 *)w)[from];
+
+        ((__global float4 *)to)[four] = scale * x;
+    } else {
+        for (ulong e = i; e < min(i + 4, n); e++)
+            to[e] = scale * weight(w, dtype, at + e);
+    }
 }
 
 /* One register tile: `rows` <= MR rows of x against a panel. */

@@ -2,7 +2,7 @@
 /*
  * weights: what training does to the arrays of a model.  All are f32 and compact.
  *
- * Grid      squares: groups of LANES, one for each PER numbers; the others: one item a number
+ * Grid      squares: groups of LANES, one for each PER numbers; the others: one item a number, or four
  * Order     every sum has one: the same bits in every run
  */
 #define PER 4096 /* as in optimizer.c */
@@ -40,18 +40,36 @@ __kernel void adamw(__global float *g, __global float *first, __global float *se
     }
 }
 
-/* scale * x as f16 (dtype 1) or bf16 (2), rounded to nearest even; what is no number stays none. */
+/* scale * x as f16 (dtype 1) or bf16 (2), rounded to nearest even; four an item.  What is no number stays none. */
 __kernel void narrow(__global const float *x, ulong n, int dtype, float scale, __global ushort *to)
 {
-    const ulong i = get_global_id(0);
+    const ulong four = get_global_id(0), i = four * 4;
+    const int left = i < n ? (int)min(n - i, (ulong)4) : 0;
+    float4 y = (float4)(0.0f);
 
-    if (i < n) {
-        const float y = scale * x[i];
-        const uint u = as_uint(y);
+    if (left == 4) {
+        y = scale * ((__global const float4 *)x)[four];
+    } else {
+        y.x = left > 0 ? scale * x[i] : 0.0f;
+        y.y = left > 1 ? scale * x[i + 1] : 0.0f;
+        y.z = left > 2 ? scale * x[i + 2] : 0.0f;
+    }
+    ushort4 bits;
+    if (dtype == 1) {
+        vstorea_half4_rte(y, 0, (__private half *)&bits);
+    } else {
+        const uint4 u = as_uint4(y), up = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
 
-        if (dtype == 1)
-            vstore_half_rte(y, i, (__global half *)to);
-        else
-            to[i] = isnan(y) ? (ushort)0x7fc0u : (ushort)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+        bits = convert_ushort4(select(up, (uint4)(0x7fc0u), isnan(y)));
+    }
+    if (left == 4) {
+        ((__global ushort4 *)to)[four] = bits;
+    } else {
+        if (left > 0)
+            to[i] = bits.x;
+        if (left > 1)
+            to[i + 1] = bits.y;
+        if (left > 2)
+            to[i + 2] = bits.z;
     }
 }
