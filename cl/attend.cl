@@ -35,24 +35,33 @@
 #define LSE 0
 #endif
 
-#define TX     8                        /* work-items a row                           */
-#define TY     (WG / TX)                /* rows at a time                             */
-#define RM     (BM / TY)                /* rows a work-item                           */
-#define CN     (BN / TX)                /* keys a work-item                           */
-#define CHUNKS (D / 4)                  /* of 4 channels                              */
-#define EM     ((CHUNKS + TX - 1) / TX) /* chunks a work-item                    */
-#define DS     (D + 4)                  /* a local row: the 4 keep 8 rows in 8 banks  */
-#define PS     (BN + 1)
-#define SMALL  -0x1p100f /* times a scale it is exact: no residue reaches exp2 */
-#define LN2    0.6931471805599453f
+#define TX      8                        /* work-items a row                           */
+#define TY      (WG / TX)                /* rows at a time                             */
+#define RM      (BM / TY)                /* rows a work-item                           */
+#define CN      (BN / TX)                /* keys a work-item                           */
+#define CHUNKS  (D / 4)                  /* of 4 channels                              */
+#define EM      ((CHUNKS + TX - 1) / TX) /* chunks a work-item                    */
+#define DS      (D + 4)                  /* a local row: the 4 keep 8 rows in 8 banks  */
+#define PS      (BN + 1)
+#define SMALL   -0x1p100f /* times a scale it is exact: no residue reaches exp2 */
+#define LN2     0.6931471805599453f
+
+/* Four numbers of a local tile, whose rows begin at multiples of 16 bytes. */
+#define FOUR(p) (*(__local float4 *)(p))
 
 /* Copy `n` rows of D into `rows` local ones, the rest zero, times `scale`. */
 static inline void load_rows(__global const elem *from, ulong stride, int n, int rows, float scale, __local float *to)
 {
+    const int whole = (((ulong)from | stride * sizeof(elem)) & (4 * sizeof(elem) - 1)) == 0;
+
     for (int x = get_local_id(0); x < rows * CHUNKS; x += WG) {
         const int r = x / CHUNKS, c = x % CHUNKS * 4;
+        __global const elem *at = from + (ulong)(r < n ? r : 0) * stride + c;
+        float4 y = (float4)(0.0f);
 
-        vstore4(r < n ? LOAD4(from, (ulong)r * stride + c) * scale : (float4)(0.0f), 0, to + r * DS + c);
+        if (r < n)
+            y = (whole ? WHOLE4(at) : LOAD4(at, 0)) * scale;
+        FOUR(to + r * DS + c) = y;
     }
 }
 
@@ -72,10 +81,10 @@ static inline void dot_tile(__local const float *qs, __local const float *ks, fl
 
 #pragma unroll
         for (int c = 0; c < CN; c++)
-            y[c] = vload4(0, ks + (tx + c * TX) * DS + x);
+            y[c] = FOUR(ks + (tx + c * TX) * DS + x);
 #pragma unroll
         for (int r = 0; r < RM; r++) {
-            const float4 z = vload4(0, qs + (ty + r * TY) * DS + x);
+            const float4 z = FOUR(qs + (ty + r * TY) * DS + x);
 
 #pragma unroll
             for (int c = 0; c < CN; c++)
@@ -91,7 +100,8 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
        ulong seqs_from, int sequences, int sq, int sk, int rows, int block_q, int block_k, int q_heads, int group,
        float fold, float scale)
 {
-    __local float qs[BM * DS], kv[BN * DS], ps[BM * PS];
+    __local float qs[BM * DS] __attribute__((aligned(16))), kv[BN * DS] __attribute__((aligned(16)));
+    __local float ps[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_q + BM - 1) / BM;
     const int last = GROUP_BACKWARDS(0); /* longest rows first */
@@ -174,7 +184,7 @@ attend(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
 
 #pragma unroll
             for (int e = 0; e < EM; e++)
-                y[e] = vload4(0, kv + c * DS + min(tx + e * TX, CHUNKS - 1) * 4);
+                y[e] = FOUR(kv + c * DS + min(tx + e * TX, CHUNKS - 1) * 4);
 #pragma unroll
             for (int r = 0; r < RM; r++) {
                 const float weight = ps[(ty + r * TY) * PS + c];

@@ -36,12 +36,12 @@ static inline void dot_pairs(__local const float *a, __local const float *b, flo
 
 #pragma unroll
         for (int c = 0; c < CN; c++) {
-            y[c] = vload4(0, b + (tx + c * TX) * DS + x);
-            z[c] = vload4(0, b + (BN + tx + c * TX) * DS + x);
+            y[c] = FOUR(b + (tx + c * TX) * DS + x);
+            z[c] = FOUR(b + (BN + tx + c * TX) * DS + x);
         }
 #pragma unroll
         for (int r = 0; r < RM; r++) {
-            const float4 u = vload4(0, a + (ty + r * TY) * DS + x), w = vload4(0, a + (BM + ty + r * TY) * DS + x);
+            const float4 u = FOUR(a + (ty + r * TY) * DS + x), w = FOUR(a + (BM + ty + r * TY) * DS + x);
 
 #pragma unroll
             for (int c = 0; c < CN; c++) {
@@ -63,7 +63,7 @@ static inline void add_rows(__local const float *weights, __local const float *t
 
 #pragma unroll
         for (int e = 0; e < EM; e++)
-            y[e] = vload4(0, tile + c * DS + min(tx + e * TX, CHUNKS - 1) * 4);
+            y[e] = FOUR(tile + c * DS + min(tx + e * TX, CHUNKS - 1) * 4);
 #pragma unroll
         for (int r = 0; r < RM; r++)
 #pragma unroll
@@ -97,7 +97,8 @@ bwd_kv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at,
        int sequences, int sq, int sk, int rows, int block_q, int block_k, int q_heads, int group, float fold,
        float scale)
 {
-    __local float own[2 * BM * DS], tile[2 * BN * DS], ps[BM * PS], ds[BM * PS];
+    __local float own[2 * BM * DS] __attribute__((aligned(16))), tile[2 * BN * DS] __attribute__((aligned(16)));
+    __local float ps[BM * PS], ds[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_k + BM - 1) / BM, words = (rows + 31) / 32;
     const int j = GROUP(0) / tiles, part = GROUP(0) - j * tiles;
@@ -172,7 +173,8 @@ bwd_q(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_at, 
       int sequences, int sq, int sk, int rows, int block_q, int block_k, int q_heads, int group, float fold,
       float scale)
 {
-    __local float own[2 * BM * DS], tile[2 * BN * DS], ds[BM * PS];
+    __local float own[2 * BM * DS] __attribute__((aligned(16))), tile[2 * BN * DS] __attribute__((aligned(16)));
+    __local float ds[BM * PS];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int tiles = (block_q + BM - 1) / BM;
     const int last = GROUP_BACKWARDS(0); /* longest rows first */

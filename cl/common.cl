@@ -61,13 +61,16 @@ static inline void store4_bf16(float4 v, __global ushort *to)
 #define STORE4(x, p, i) store4_bf16(x, (p) + (i))
 #endif
 
-/* Eight at once.  Compilers split vloadn, which may be given any address, into
- * single loads on some GPUs: one load of 16 bytes where the address allows. */
+/* Four or eight at once.  Compilers split vloadn, which may be given any address, into
+ * single loads on some GPUs: one load of all bytes where the address allows. */
 #if DTYPE == 0
+#define WHOLE4(p) (*(__global const float4 *)(p))
 #define WHOLE8(p) (*(__global const float8 *)(p))
 #elif DTYPE == 1
+#define WHOLE4(p) vloada_half4(0, p)
 #define WHOLE8(p) vloada_half8(0, p)
 #else
+#define WHOLE4(p) as_float4(convert_uint4(*(__global const ushort4 *)(p)) << 16)
 #define WHOLE8(p) as_float8(convert_uint8(*(__global const ushort8 *)(p)) << 16)
 #endif
 #define LOAD4(p, i)  LOADN(4, p, i)

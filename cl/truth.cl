@@ -46,7 +46,7 @@ truth_lse(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
           __global const int *seqs, ulong seqs_from, int sequences, int sq, int sk, int q_heads, int group,
           float fold, float scale)
 {
-    __local float qs[BM * DS], ks[BN * DS], all[BM * TX];
+    __local float qs[BM * DS] __attribute__((aligned(16))), ks[BN * DS] __attribute__((aligned(16))), all[BM * TX];
     const int tx = get_local_id(0) % TX, ty = get_local_id(0) / TX;
     const int h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);
@@ -120,7 +120,7 @@ truth_map(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_
           int sequences, int sq, int sk, int rows, int cols, int block_q, int block_k, int q_heads, int group,
           float fold, float scale)
 {
-    __local float qs[BM * DS], ks[BN * DS], all[WG];
+    __local float qs[BM * DS] __attribute__((aligned(16))), ks[BN * DS] __attribute__((aligned(16))), all[WG];
     const int item = get_local_id(0), ty = item / TX;
     const int i = GROUP_BACKWARDS(0), h = GROUP(1), s = GROUP(2);
     const seq_t at = seq_at(seqs + seqs_from, s < sequences ? s : 0, sq, sk);

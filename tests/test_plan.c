@@ -91,7 +91,8 @@ static void lengths_never_compile(void **state)
     p.max_batch = 3;
     assert_ok(clgaze_prefill_plan(e.ctx, &p, &longer));
     /* ... but of select_nv, whose rows lie in registers: a program for each class of lengths */
-    assert_int_equal(e.compiled - compiled, strcmp(plan->stage[CLGAZE_SELECT].kernel->name, "select_nv") == 0 ? 1 : 0);
+    assert_int_equal(e.compiled - compiled,
+                     strcmp(plan->stage[CLGAZE_SELECT].kernel->name, "select_nv") == 0 ? 1 : 0);
     assert_int_equal(e.errors, 0);
     clgaze_plan_free(longer);
     clgaze_plan_free(plan);
