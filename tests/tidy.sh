@@ -9,4 +9,4 @@ if ! command -v clang-tidy >/dev/null; then
     exit 77
 fi
 find src ref tools tuning bench examples tests -name '*.c' ! -path 'tests/consumer/*' | LC_ALL=C sort |
-    xargs -n 4 -P 2 clang-tidy --quiet -p "$2"
+    xargs -n 4 -P 2 clang-tidy --quiet -p "$2" "--extra-arg=-I$PWD/src"
