@@ -13,7 +13,7 @@ static const char *const op_names[] = {"pool",    "gate",  "score",   "select", 
 
 /* What was done, for the last line of a test program. */
 static struct {
-    int runs, configurations, problems, too_large;
+    int runs, configurations, problems, offered, too_large;
     double error;
     char worst[256];
     struct {
@@ -220,7 +220,7 @@ static const struct {
 static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,
                       struct test_case *cases)
 {
-    const int every = tiny_limits[op].every * number_from("CLGAZE_TEST_SHARE", 1);
+    const int share = number_from("CLGAZE_TEST_SHARE", 1);
     int made = 0, small = 0;
 
     fit_maxima(p, shapes, n);
@@ -230,7 +230,9 @@ static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shape
             done.too_large++;
             continue;
         }
-        if (tiny() && (small++ + done.problems) % every != 0)
+        if (tiny() && (small++ + done.problems) % tiny_limits[op].every != 0)
+            continue;
+        if (done.offered++ % share != 0)
             continue;
         case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)done.problems * 64 + (uint64_t)i);
     }
