@@ -54,8 +54,8 @@ static void ref_scores(struct sample *s)
     const clgaze_tensors *t = s->from;
     size_t cols = (size_t)(s->t.sk + s->p.block_k - 1) / (size_t)s->p.block_k,
            all = (size_t)(s->seq + s->p.block_k - 1) / (size_t)s->p.block_k;
-    size_t qp = (size_t)(clg_pools(s->p.q_pool) * s->p.head_dim), dg = (size_t)clg_gate_dim(&s->p);
-    size_t kp = (size_t)(clg_pools(s->p.k_pool) * s->p.head_dim);
+    size_t qp = (size_t)clg_pools(s->p.q_pool) * (size_t)s->p.head_dim, dg = (size_t)clg_gate_dim(&s->p);
+    size_t kp = (size_t)clg_pools(s->p.k_pool) * (size_t)s->p.head_dim;
     int w_head = s->p.gate_double ? s->kv : s->head;
 
     s->t.q_gate = read_heads(s, &t->q_gate, s->head, 1, s->first, s->t.sq);

@@ -118,9 +118,9 @@ static void read_outs(struct sample *s)
     s->t.dout = read_heads(s, &s->from->dout, s->head, 1, s->first, s->t.sq);
     s->t.out = read_heads(s, &s->from->out, s->head, 1, s->first, s->t.sq);
     s->t.lse = read_part(s, &s->from->lse, at, (size_t)s->t.sq);
-    s->t.dq = room(s, (size_t)(s->t.sq * s->p.head_dim));
-    s->t.dk = room(s, (size_t)(s->t.sk * s->p.head_dim));
-    s->t.dv = room(s, (size_t)(s->t.sk * s->p.head_dim));
+    s->t.dq = room(s, (size_t)s->t.sq * (size_t)s->p.head_dim);
+    s->t.dk = room(s, (size_t)s->t.sk * (size_t)s->p.head_dim);
+    s->t.dv = room(s, (size_t)s->t.sk * (size_t)s->p.head_dim);
 }
 
 static int check_dq(struct bench *b, const clgaze_problem *p, const clgaze_tensors *t, const struct lists *lists,

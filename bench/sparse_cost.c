@@ -5,6 +5,8 @@
 #include "internal.h"
 #include "sparse.h"
 
+#include <math.h>
+
 /* Pairs of a query and a key that it sees, in the lists. */
 static double seen_pairs(const struct lists *l, int block, int seq)
 {
@@ -33,8 +35,9 @@ double cost_flops(const struct work *w, bool whole)
 {
     const struct row *row = w->row;
     double pair = 4.0 * row->head_dim, block = (double)row->block * row->block, seq = row->seq;
-    double n = w->rows, visible = row->heads * n * (n + 1) / 2, skipped = w->rows / 4, dg = clg_gate_dim(&w->problem);
+    double n = w->rows, visible = row->heads * n * (n + 1) / 2, dg = clg_gate_dim(&w->problem);
     double dense = whole ? visible * block : row->heads * seq * (seq + 1) / 2;
+    double skipped = floor(n / 4);
 
     switch (w->o->op) {
     case OP_POOL:

@@ -12,6 +12,7 @@
  * Environment:
  *   CLGAZE_TEST_DEVICE=TEXT   the device under test, as `pick` in context.h
  *   CLGAZE_TEST_SIZE=tiny     small shapes only, and of those some in turn, for slow runtimes
+ *   CLGAZE_TEST_SHARE=N       every N-th of the shapes, for a sample
  *   CLGAZE_TEST_SEED=N        another seed; a failure prints it
  *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the first
  */

@@ -110,7 +110,7 @@ static void prefill(const clgaze_plan *plan)
     static const int64_t token[] = {1, TOKENS, 1, DIM}, matrix[] = {1, 3 * DIM, DIM}, pairs[] = {PAIRS};
     static const int64_t count[] = {1, 1, BLOCKS}, list[] = {1, 1, BLOCKS, WIDTH};
     const size_t n = (size_t)TOKENS * DIM;
-    const cl_mem work = buffer_of(NULL, clgaze_plan_workspace(plan) / 4 + 1, CLGAZE_F32);
+    cl_mem work = buffer_of(NULL, clgaze_plan_workspace(plan) / 4 + 1, CLGAZE_F32);
     const clgaze_call call = {.queue = test_queue(), .workspace = work};
     clgaze_tensors t;
     clgaze_tensor *each = &t.q;

@@ -4,6 +4,7 @@
 # reports data races, uninitialised reads and accesses out of bounds in its log.
 # Its exit code is the test's own: what counts is that the log stays empty, but
 # for kernels that are not in the folder KERNELS (CLBlast has its own).
+# CLGAZE_OCLGRIND_SHARE=N: every N-th shape only.
 #
 # The compiler must not optimise: oclgrind 21.10 cannot run what comes of it
 # ("Unsupported instruction: freeze").
@@ -19,6 +20,7 @@ fi
 rm -rf "$work"
 mkdir -p "$work"
 export XDG_CACHE_HOME="$work" CLGAZE_TEST_SIZE=tiny CLGAZE_TEST_DEVICE=Oclgrind
+export CLGAZE_TEST_SHARE="${CLGAZE_OCLGRIND_SHARE:-1}"
 
 failed=0
 oclgrind --data-races --uninitialized --build-options -cl-opt-disable --log "$work/log" "$test" || failed=1

@@ -9,11 +9,12 @@
 # values.  The last lines are a table: of each kernel function the most that any
 # default variant needs, and the fewest work-items in step.  CLGAZE_CLANG,
 # CLGAZE_LIBCLC (the folder that holds amdgcn--amdhsa.bc) and CLGAZE_OCLOC say where
-# these are.
+# these are.  CLGAZE_OFFLINE_SHARE=N: of each kernel's variants every N-th only.
 set -eu
 variants=$1
 target=$2
 work=$3
+share=${CLGAZE_OFFLINE_SHARE:-1}
 clang=${CLGAZE_CLANG:-clang-19}
 libclc=${CLGAZE_LIBCLC:-/usr/lib/clc}
 ocloc=${CLGAZE_OCLOC:-ocloc}
@@ -123,7 +124,8 @@ compile_intel() {
 tab=$(printf '\t')
 failed=0
 for kind in $kinds; do
-    "$variants" "$work" $kind $local $group >"$work/list"
+    "$variants" "$work" $kind $local $group >"$work/list.all"
+    awk -F "$tab" -v share="$share" '/^#/ || n[$2]++ % share == 0' "$work/list.all" >"$work/list"
     while IFS=$tab read -r what kernel values options; do
         case $what in
         '#'*)

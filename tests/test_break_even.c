@@ -29,8 +29,9 @@ static void solves(void **state)
         {{1, 11, 51, {.1, .5}, 5, 0, 1, 1, 1}, 10, 11, 5},           /* always                     */
         {{1, 11, 51, {.1, .5}, 45.5, 0, 2, 10, 11}, 50, 502, 500.5}, /* ten slices, and the keys twice */
         {{40, 50, 90, {.1, .5}, 45.5, 0, 2, 10, 11}, 50, 580, 500.5},
-        {{1, 30, 20, {.1, .5}, 29, 0, 1, 1, 1}, 10, 30, 29}, /* noise alone makes more blocks quicker */
-        {{1, 30, 30, {1, 1}, 40, 0, 1, 1, 1}, 100, 30, 40},  /* one block is all that there is  */
+        {{1, 30, 20, {.1, .5}, 29, 0, 1, 1, 1}, 10, 30, 29},     /* noise alone makes more blocks quicker */
+        {{40, 20, 30, {.1, .5}, .3, 0, 1, 10, 11}, 10, 40, 3.3}, /* or a slice quicker than one block */
+        {{1, 30, 30, {1, 1}, 40, 0, 1, 1, 1}, 100, 30, 40},      /* one block is all that there is  */
     };
 
     (void)state;

@@ -377,10 +377,10 @@ static void what_cannot_be_written_keeps_the_old_checkpoint(void **state)
     begin(0);
     done(TRAIN "--steps 6 --stop-after 2");
     assert_int_equal(shell("cp ../out/checkpoint.safetensors ../gates"), 0);
-    memcpy(out, "..", 2);
+    memset(out, '.', 2);
     for (size_t i = 2; i + tail < LONG; i++)
         out[i] = i + tail == LONG - 1 ? '/' : "/."[i % 2];
-    memcpy(out + LONG - tail, "/out", tail);
+    memcpy(out + LONG - tail, "/out", tail + 1);
     snprintf(all, sizeof all, TRAIN "--steps 6 --resume --save-every 3 --out %s", out);
     fails(all, "checkpoint.safetensors: it cannot be written|before step 3");
     assert_int_equal(shell("cmp -s ../out/checkpoint.safetensors ../gates && test $(ls ../out | wc -l) = 1"), 0);

@@ -151,7 +151,7 @@ static void survives_a_broken_store(void **state)
     snprintf(path, sizeof path, "%s", cJSON_GetObjectItem(record, "file")->valuestring);
     cJSON_Delete(root);
     write_file(path, "\1\2\3\n", 4);
-    assert_int_equal(tuner("--budget 2 " QUICK), 0);
+    assert_int_equal(tuner("--budget 20 " QUICK), 0);
     tuner_says("is not read: it is not a tuning file");
     store = tuner_read(NULL);
     assert_memory_equal(store, "clgaze-tuning 1\n", 16);

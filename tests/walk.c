@@ -13,7 +13,7 @@ static const char *const op_names[] = {"pool",    "gate",  "score",   "select", 
 
 /* What was done, for the last line of a test program. */
 static struct {
-    int runs, configurations, problems, too_large;
+    int runs, configurations, problems, offered, too_large;
     double error;
     char worst[256];
     struct {
@@ -113,11 +113,16 @@ static int64_t work(clgaze_op op, const clgaze_problem *p, const struct shape *n
     }
 }
 
+static int number_from(const char *variable, int otherwise)
+{
+    const char *text = getenv(variable);
+
+    return text ? atoi(text) : otherwise;
+}
+
 static int random_configurations(void)
 {
-    const char *text = getenv("CLGAZE_TEST_CONFIGS");
-
-    return text ? atoi(text) : tiny() ? 0 : 1;
+    return number_from("CLGAZE_TEST_CONFIGS", tiny() ? 0 : 1);
 }
 
 static void run_plan(clgaze_op op, const clgaze_problem *p, const char *kernel, struct test_case *cases, int n)
@@ -215,6 +220,7 @@ static const struct {
 static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shapes, int n, tweak_fn tweak,
                       struct test_case *cases)
 {
+    const int share = number_from("CLGAZE_TEST_SHARE", 1);
     int made = 0, small = 0;
 
     fit_maxima(p, shapes, n);
@@ -225,6 +231,8 @@ static int make_cases(clgaze_op op, clgaze_problem *p, const struct shape *shape
             continue;
         }
         if (tiny() && (small++ + done.problems) % tiny_limits[op].every != 0)
+            continue;
+        if (done.offered++ % share != 0)
             continue;
         case_make(&cases[made++], op, p, &shapes[i], tweak, (uint64_t)done.problems * 64 + (uint64_t)i);
     }

@@ -43,21 +43,21 @@ static clgaze_status launch(struct clg_run *run)
     return clg_bwd_launch(run, (struct clg_cut){64, 1, 128});
 }
 
-#define RECORD(kind, how)                                                                                            \
+#define RECORD(kind, tile, how)                                                                                      \
     const struct clg_kernel clg_kernel_attend_bwd_nv_##kind = {                                                      \
         .op = "attend_bwd",                                                                                          \
         .name = "attend_bwd_nv_" #kind,                                                                              \
         .space = space,                                                                                              \
-        .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_" #kind ".cl", "nv_walk.cl",        \
-                                         "bwd.cl", "attend_bwd_nv.cl", NULL},                                        \
+        .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", tile, "nv_walk.cl", "bwd.cl",           \
+                                         "attend_bwd_nv.cl", NULL},                                                  \
         .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_nv", "bwd_q_nv", NULL},                     \
         .options = "-cl-fast-relaxed-math -cl-nv-verbose",                                                           \
-        .rework = how,                                                                                               \
+        .rework = (how),                                                                                             \
         .prove = true,                                                                                               \
         .key = clg_attend_key,                                                                                       \
         .define = define,                                                                                            \
         .fits = fits_##kind,                                                                                         \
         .launch = launch,                                                                                            \
     }
-RECORD(wgmma, clg_ptx_rework);
-RECORD(mma, NULL);
+RECORD(wgmma, "nv_wgmma.cl", clg_ptx_rework);
+RECORD(mma, "nv_mma.cl", NULL);

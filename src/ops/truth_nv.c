@@ -111,16 +111,16 @@ out:
     return st;
 }
 
-#define RECORD(kind, how)                                                                                            \
+#define RECORD(kind, tile, how)                                                                                      \
     const struct clg_kernel clg_kernel_truth_nv_##kind = {                                                           \
         .op = "truth",                                                                                               \
         .name = "truth_nv_" #kind,                                                                                   \
         .space = space,                                                                                              \
-        .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_" #kind ".cl", "nv_walk.cl",        \
-                                         "meet.cl", "truth_nv.cl", "attend_nv.cl", NULL},                            \
+        .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", tile, "nv_walk.cl", "meet.cl",          \
+                                         "truth_nv.cl", "attend_nv.cl", NULL},                                       \
         .entries = (const char *const[]){"attend_nv", "truth_begin", NULL},                                          \
         .options = "-cl-fast-relaxed-math -cl-nv-verbose",                                                           \
-        .rework = how,                                                                                               \
+        .rework = (how),                                                                                             \
         .prove = true,                                                                                               \
         .key = clg_attend_key,                                                                                       \
         .define = define,                                                                                            \
@@ -128,5 +128,5 @@ out:
         .prepare = prepare,                                                                                          \
         .launch = launch,                                                                                            \
     }
-RECORD(wgmma, clg_ptx_rework);
-RECORD(mma, NULL);
+RECORD(wgmma, "nv_wgmma.cl", clg_ptx_rework);
+RECORD(mma, "nv_mma.cl", NULL);

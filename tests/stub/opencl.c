@@ -122,7 +122,7 @@ static cl_int answer(const void *from, size_t n, size_t size, void *to, size_t *
         const type x_[] = {__VA_ARGS__};                                                                             \
         return answer(x_, sizeof x_, size, to, real);                                                                \
     }
-#define TEXT(x) return answer(x, sizeof x, size, to, real)
+#define TEXT(x) return answer((x), sizeof(x), size, to, real)
 
 /* ---- platform and device ------------------------------------------------------------ */
 

@@ -108,15 +108,16 @@ int command_plot(const struct command *command)
     char *text = text_read(command->rows);
     struct curves *c = calloc(1, sizeof *c);
     cJSON *all = cJSON_CreateArray();
-    int code = text ? 0 : EXIT_INPUT;
-    if (!code && (!c || !all))
-        code = fail(EXIT_INPUT, "memory ran out");
-    fail_about(command->rows);
-    if (!code)
+    int code = EXIT_INPUT;
+    if (text && c && all) {
+        fail_about(command->rows);
         code = rows(c, text, all);
-    if (!code)
-        code = draw(c, command->out);
-    fail_about(NULL);
+        if (!code)
+            code = draw(c, command->out);
+        fail_about(NULL);
+    } else if (text) {
+        code = fail(EXIT_INPUT, "memory ran out");
+    }
     cJSON_Delete(all);
     free(c);
     free(text);
