@@ -45,7 +45,7 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
 {
     struct subject *s = &probe.subject;
     clgaze_problem p = item->problem;
-    double from;
+    double from = clg_seconds();
 
     p.max_q = p.max_q < LONGEST ? p.max_q : LONGEST;
     p.max_k = p.max_k < LONGEST ? p.max_k : LONGEST;
@@ -58,6 +58,7 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
     probe.open = clg_subject_open(s) == CLGAZE_OK;
     if (!probe.open)
         return 0;
+    context->building = clg_seconds() - from;
     probe.search = clg_subject_search(s);
     probe.open = probe.search.open(s, 0);
     from = clg_seconds();
