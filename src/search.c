@@ -13,7 +13,7 @@
 
 #include "search.h"
 
-enum { PATIENCE = 24, MEETING = 5, DUEL = 9, HURRIED = 5, LAST = 60 }; /* LAST: samples that halving and duel take */
+enum { PATIENCE = 24, MEETING = 5, DUEL = 9, HURRIED = 5, HALVING = 8 }; /* HALVING: samples of each, about */
 static const double LEAVE = 4, CLEARLY = 1.3, LEAST_NOISE = 0.02, LAST_SHARE = 0.25;
 static const double LONGER = 1.25; /* than expected a build may take */
 
@@ -26,7 +26,7 @@ struct field {
     struct clg_search *s;
     struct runner at[CLG_SEARCH_KEEP + 1]; /* the first is candidate 0 */
     int n, best;                           /* of them the best so far  */
-    double start, last;                    /* seconds that halving and duel will take */
+    double start, each;                    /* seconds of a sample of candidate 0 */
 };
 
 static int by_size(const void *a, const void *b)
@@ -129,10 +129,14 @@ static bool open_one(struct field *f, int candidate)
     return opened;
 }
 
-/* Would opening one more end too late? */
+/* Would opening one more end too late, with halving and duel to come? */
 static bool late(const struct field *f)
 {
-    return f->s->clock(f->s->user) + LONGER * f->s->building + f->last > f->s->deadline;
+    const struct clg_search *s = f->s;
+    const double rest = f->each * (2 * DUEL + (f->n > 1 ? HALVING * (f->n + 1) : 0));
+    const double most = LAST_SHARE * (s->deadline - f->start);
+
+    return s->clock(s->user) + LONGER * s->building + (rest < most ? rest : most) > s->deadline;
 }
 
 static bool stopped(struct clg_search *s)
@@ -238,7 +242,7 @@ bool clg_search_run(struct clg_search *s, bool *seen)
 {
     struct field f = {.s = s, .n = 1};
     bool failed = false;
-    double from, most;
+    double from;
 
     s->best = 0;
     s->tried = s->refused = 0;
@@ -251,9 +255,7 @@ bool clg_search_run(struct clg_search *s, bool *seen)
     for (int i = 0; i < 2; i++)
         if (!sample(&f, &f.at[0]))
             failed = true;
-    most = LAST_SHARE * (s->deadline - f.start);
-    f.last = LAST * 0.5 * (s->clock(s->user) - from);
-    f.last = f.last < most ? f.last : most;
+    f.each = 0.5 * (s->clock(s->user) - from);
     if (failed) {
         s->close(s->user, 0);
         return false;

@@ -101,6 +101,7 @@ out:
 
 #define STOPPED "tuning was stopped by the caller; what was found is kept"
 static const double MOST_OF_ALL = 0.5, WANDER_SHARE = 0.25;
+enum { FEW_BUILDS = 6 }; /* or so many, if there is hardly time for more */
 
 struct item {
     clgaze_op op;
@@ -115,6 +116,7 @@ struct session {
     double start, building[CLG_STAGES]; /* seconds; to open a candidate of each operation, 0: not known */
     struct item *at;                    /* of each name one */
     size_t total, done;
+    bool opened; /* one was tried: others only if there is time for more than to open them */
 };
 
 bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_op op, const char *name)
@@ -168,7 +170,7 @@ static clgaze_status search_best(const struct session *all, struct subject *s, d
     bool *seen = clg_alloc(ctx, (size_t)s->n * sizeof *seen);
 
     NEED(seen, CLGAZE_ERR_NO_MEMORY, "no memory for tuning");
-    search.deadline = start + (open > 1 ? MOST_OF_ALL * left : left);
+    search.deadline = start + (open > 1 ? fmin(left, fmax(MOST_OF_ALL * left, FEW_BUILDS * *building)) : left);
     search.wander = start + WANDER_SHARE * left / (double)open;
     search.building = *building;
     NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
@@ -234,13 +236,15 @@ static clgaze_status tune_one(struct session *all, const struct item *item)
                                         .problems_done = all->done,
                                         .seconds = now - all->start,
                                         .budget = all->options->budget};
-    if (2 * *building > left || is_known(all, all->done) || (item->op == CLGAZE_PREFILL && !parts_known(all, item)))
+    if ((all->opened ? 2 : 1) * *building > left || is_known(all, all->done) ||
+        (item->op == CLGAZE_PREFILL && !parts_known(all, item)))
         goto out;
     NEED(!s.options->progress || !s.options->progress(s.options->user, &s.progress), CLGAZE_ERR_CANCELLED, STOPPED);
     if (s.op == CLGAZE_PREFILL) {
         TRY(find_break_even(&s, end));
         goto out;
     }
+    all->opened = true;
     TRY(clg_subject_open(&s));
     if (s.n == 0)
         goto out;
