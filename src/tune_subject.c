@@ -260,7 +260,7 @@ static clgaze_status open_data(struct subject *s, bool forced)
 {
     clgaze_context *ctx = &s->ear.ctx;
     clgaze_problem p = s->problem;
-    int sq = s->problem.block_q * 4;
+    int sq = s->problem.block_q; /* slow devices are that slow */
     clgaze_status st = CLGAZE_OK;
     clgaze_plan *plan = NULL;
 

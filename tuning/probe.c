@@ -11,7 +11,8 @@
 
 /* Lengths of the probe: a launch of some hundred microseconds to some milliseconds. */
 enum { LONGEST = 2048 };
-static const double WARM = 0.05; /* seconds, until a device that slept is awake */
+static const double WARM = 0.05;   /* seconds, until a device that slept is awake */
+static const double SLOWEST = 1e5; /* microseconds: beyond that a look costs more than it tells */
 
 static struct {
     struct subject subject;
@@ -62,7 +63,7 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
     probe.search = clg_subject_search(s);
     probe.open = probe.search.open(s, 0);
     from = clg_seconds();
-    if (probe.open)
+    if (probe.open && probe.search.measure(s, 0) < SLOWEST)
         sample(&probe.before);
     return clg_seconds() - from;
 }
@@ -71,7 +72,7 @@ double tune_probe_slower(void)
 {
     struct power_times after = {.n = 0};
 
-    if (probe.open)
+    if (probe.open && probe.before.n > 0)
         sample(&after);
     return power_slower(&probe.before, &after);
 }
