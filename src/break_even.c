@@ -80,9 +80,9 @@ static double sparse_at(const struct clg_dense_times *t, double density)
 {
     const double run = t->density[1] - t->density[0], rise = t->high - t->low;
     const double slope = run > 0 && rise > 0 ? rise / run : 0;
-    const double rows = t->low + slope * (density - t->density[0]) - t->few;
+    const double rows = t->low > t->few ? t->low - t->few : 0;
 
-    return t->keys * t->few + (rows > 0 ? t->more * rows : 0);
+    return t->keys * t->few + t->more * rows + t->all * slope * (density - t->density[0]);
 }
 
 int clg_break_even_solve(const struct clg_dense_times *t, double *sparse_us, double *dense_us)

@@ -15,12 +15,13 @@ clgaze_status clg_break_even_decide(clgaze_context *ctx, clgaze_plan *plan);
 
 /* Microseconds of a slice of the rows, and how a whole call is made of them. */
 struct clg_dense_times {
-    double few;             /* prefill of the rows of one block: above all, what the keys cost */
-    double low, high;       /* prefill of the slice at two densities                           */
-    double density[2];      /* which                                                           */
-    double dense;           /* dense attention of the slice                                    */
-    double noise;           /* relative: what a gain must exceed                               */
-    double keys, more, all; /* a call is keys * few + more * (slice - few), dense all * dense */
+    double few;        /* prefill of the rows of one block, at the first density: above all, what the keys cost */
+    double low, high;  /* prefill of the slice at two densities                           */
+    double density[2]; /* which                                                           */
+    double dense;      /* dense attention of the slice                                    */
+    double noise;      /* relative: what a gain must exceed                               */
+    /* A call is keys * few + more * (low - few), and all * what a slice takes for more blocks; dense all * dense. */
+    double keys, more, all;
 };
 /* The least percentage that clg_kernel_dense may have at which dense is quicker by more than the
  * noise; 100 if there is none.  Sets what both take there. */

@@ -106,6 +106,7 @@ struct clgaze_context {
     int nearest;                             /* how near a record must be to be used; -1: none is */
     bool tried_only;                         /* no record that nobody measured           */
     double tuning_seconds;                   /* of a plan without a record; 0: it is not tuned    */
+    double building;                         /* seconds a kernel took to build, where the tuner need not ask; or 0 */
     struct clg_misses *misses;               /* NULL: of no interest                              */
     const struct clg_kernel *const *kernels; /* to choose from: clg_kernels, or a test's */
     const struct clg_source *sources;        /* clg_sources, or a test's                 */
@@ -147,6 +148,7 @@ struct clg_kernel {
     const char *const *entries;    /* kernel functions, ends with NULL              */
     const char *options;           /* compiler options beside the -D                */
     bool prove;                    /* an optional path: no plan uses it before it has passed clg_selftest() here */
+    bool cpu; /* made for CPUs: where it fits, the tuner tries no other, which are several times slower there */
     /* Make of a built program the one to use; NULL: it is that. */
     clgaze_status (*rework)(clgaze_context *ctx, const char *options, cl_program *program);
     /* The problem as the tuner's key: "f16 d128 b64 g4". */

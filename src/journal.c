@@ -127,8 +127,8 @@ void clg_journal_open(const clgaze_context *ctx, struct clg_journal *journal, co
         return;
     why = hold(journal, file);
     if (journal->n)
-        clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_OK,
-                "%d candidates ended an earlier run and are skipped; they stand in %s", journal->n, file);
+        clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_OK, "%d %s ended an earlier run and %s skipped; listed in %s",
+                journal->n, journal->n == 1 ? "candidate" : "candidates", journal->n == 1 ? "is" : "are", file);
     if (!why)
         return;
     clg_log(ctx, CLGAZE_LOG_WARN, CLGAZE_ERR_CACHE,

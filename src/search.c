@@ -3,28 +3,30 @@
  * search.c: descent, halving, duel.
  *
  * Building a candidate costs far more than timing it, so the order matters:
- * always the nearest to the best so far.  What is clearly slower leaves at once,
- * the rest is halved with interleaved repeats, and the winner meets what is used
- * now in a duel of fresh measurements, which selection cannot have biased.
+ * always the nearest to the best so far, until nothing one step from it is quicker;
+ * beyond that only as long as there is time to spare.  What is clearly slower leaves
+ * at once, the rest is halved with interleaved repeats, and the winner meets what is
+ * used now in a duel of fresh measurements, which selection cannot have biased.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "search.h"
 
-enum { PATIENCE = 24, DUEL = 9, HURRIED = 5 };
-static const double CLEARLY = 1.3, LEAST_NOISE = 0.02, BUILD_SHARE = 0.75;
+enum { PATIENCE = 24, MEETING = 5, DUEL = 9, HURRIED = 5, HALVING = 8 }; /* HALVING: samples of each, about */
+static const double LEAVE = 4, CLEARLY = 1.3, LEAST_NOISE = 0.02, LAST_SHARE = 0.25;
+static const double LONGER = 1.25; /* than expected a build may take */
 
 struct runner {
     int candidate, n;
-    double sample[CLG_SEARCH_SAMPLES], time;
+    double sample[CLG_SEARCH_SAMPLES], last, time;
 };
 
 struct field {
     struct clg_search *s;
     struct runner at[CLG_SEARCH_KEEP + 1]; /* the first is candidate 0 */
-    int n;
-    double start, longest; /* seconds that opening one took at most */
+    int n, best;                           /* of them the best so far  */
+    double start, each;                    /* seconds of a sample of candidate 0 */
 };
 
 static int by_size(const void *a, const void *b)
@@ -52,6 +54,7 @@ static bool sample(struct field *f, struct runner *r)
 
     if (!(x > 0))
         return false;
+    r->last = x;
     if (r->n < CLG_SEARCH_SAMPLES)
         r->sample[r->n++] = x;
     r->time = clg_median(r->sample, r->n, NULL);
@@ -62,30 +65,37 @@ static void drop(struct field *f, int i)
 {
     f->s->close(f->s->user, f->at[i].candidate);
     f->at[i] = f->at[--f->n];
+    f->best = f->best == f->n ? i : f->best;
 }
 
-static int quickest(const struct field *f)
-{
-    int best = 0;
-
-    for (int i = 1; i < f->n; i++)
-        if (f->at[i].time < f->at[best].time)
-            best = i;
-    return best;
-}
-
-/* The slowest but candidate 0, which stays. */
+/* The slowest but candidate 0 and the best so far, which stay. */
 static int slowest(const struct field *f)
 {
-    int worst = 1;
+    int worst = 0;
 
-    for (int i = 2; i < f->n; i++)
-        if (f->at[i].time > f->at[worst].time)
+    for (int i = 1; i < f->n; i++)
+        if (i != f->best && (worst == 0 || f->at[i].time > f->at[worst].time))
             worst = i;
     return worst;
 }
 
-static int nearest(const struct clg_search *s, const bool *seen, int to)
+/* The two in turn, now one first and now the other: the median of their ratio round by round, which what slows both
+ * down leaves alone.  Negative: `a` failed. */
+static double meet(struct field *f, struct runner *a, struct runner *b, int rounds, double *spread)
+{
+    double ratio[DUEL];
+
+    for (int k = 0; k < rounds; k++) {
+        for (int j = 0; j < 2; j++)
+            if (!sample(f, j == k % 2 ? a : b) && j == k % 2)
+                return -1;
+        ratio[k] = a->last / b->last;
+    }
+    return clg_median(ratio, rounds, spread);
+}
+
+/* The nearest that was not seen, or -1. */
+static int nearest(const struct clg_search *s, const bool *seen, int to, int *steps)
 {
     int best = -1, least = 0;
 
@@ -97,6 +107,7 @@ static int nearest(const struct clg_search *s, const bool *seen, int to)
             least = d;
         }
     }
+    *steps = least;
     return best;
 }
 
@@ -105,23 +116,27 @@ static bool over(const struct field *f, double share)
     return f->s->clock(f->s->user) > f->start + share * (f->s->deadline - f->start);
 }
 
-/* Open a candidate, and note how long that took. */
+/* Open a candidate.  What it took to build it, if it was not built before, is what the next may take. */
 static bool open_one(struct field *f, int candidate)
 {
-    const double from = f->s->clock(f->s->user);
-    const bool opened = f->s->open(f->s->user, candidate);
-    const double took = f->s->clock(f->s->user) - from;
+    struct clg_search *s = f->s;
+    const double from = s->clock(s->user);
+    const bool opened = s->open(s->user, candidate);
+    const double took = s->clock(s->user) - from, mean = 0.5 * (took + s->building);
 
-    f->longest = took > f->longest ? took : f->longest;
+    if (took > 0.25 * s->building)
+        s->building = took > mean ? took : mean;
     return opened;
 }
 
-/* Would opening one more end too late? */
+/* Would opening one more end too late, with halving and duel to come? */
 static bool late(const struct field *f)
 {
-    const double end = f->start + BUILD_SHARE * (f->s->deadline - f->start);
+    const struct clg_search *s = f->s;
+    const double rest = f->each * (2 * DUEL + (f->n > 1 ? HALVING * (f->n + 1) : 0));
+    const double most = LAST_SHARE * (s->deadline - f->start);
 
-    return f->s->clock(f->s->user) + f->longest > end;
+    return s->clock(s->user) + LONGER * s->building + (rest < most ? rest : most) > s->deadline;
 }
 
 static bool stopped(struct clg_search *s)
@@ -130,55 +145,62 @@ static bool stopped(struct clg_search *s)
     return s->stopped;
 }
 
-/* Open one candidate and see whether it may stay. */
-static void enter(struct field *f, int candidate)
+/* Open one candidate and see whether it may stay; true: it is the best so far. */
+static bool enter(struct field *f, int candidate)
 {
     struct clg_search *s = f->s;
     struct runner r = {.candidate = candidate};
-    const double best = f->at[quickest(f)].time;
+    double ratio = 1;
 
     if (!open_one(f, candidate)) {
         s->refused++;
-        return;
+        return false;
     }
     if (!sample(f, &r)) {
         s->refused++;
         s->close(s->user, candidate);
-        return;
+        return false;
     }
     s->tried++;
-    if (r.time > CLEARLY * best || !sample(f, &r)) {
+    if (r.time <= LEAVE * f->at[f->best].time)
+        ratio = meet(f, &r, &f->at[f->best], MEETING, NULL);
+    if (r.time > LEAVE * f->at[f->best].time || ratio < 0 || ratio > CLEARLY) {
         s->close(s->user, candidate);
-        return;
+        return false;
     }
     f->at[f->n++] = r;
+    if (ratio < 1 - LEAST_NOISE)
+        f->best = f->n - 1;
     if (f->n > CLG_SEARCH_KEEP)
         drop(f, slowest(f));
+    return ratio < 1 - LEAST_NOISE;
 }
 
+/* To the best of its neighbourhood, and on while there is time to spare. */
 static void descend(struct field *f, bool *seen)
 {
     struct clg_search *s = f->s;
-    int idle = 0;
+    int idle = 0, steps;
 
     while (!stopped(s)) {
-        const int best = f->at[quickest(f)].candidate, next = nearest(s, seen, best);
+        const int next = nearest(s, seen, f->at[f->best].candidate, &steps);
 
-        if (next < 0 || idle > PATIENCE) {
-            s->finished = true;
+        s->finished = next < 0 || steps > 1;
+        if (s->finished && (next < 0 || idle > PATIENCE || s->clock(s->user) > s->wander))
             return;
-        }
         if (late(f) || (s->cap && s->tried + s->refused >= (size_t)s->cap))
             return;
         seen[next] = true;
-        enter(f, next);
-        idle = f->at[quickest(f)].candidate == best ? idle + 1 : 0;
+        idle = enter(f, next) ? 0 : idle + 1;
     }
 }
 
-/* Interleaved repeats until candidate 0 and one other are left. */
+/* Interleaved repeats, measured anew, until candidate 0 and one other are left. */
 static void halve(struct field *f)
 {
+    f->best = 0;
+    for (int i = 0; i < f->n; i++)
+        f->at[i].n = 0;
     for (int repeats = 2; f->n > 2; repeats += 2) {
         const int leave = f->n / 2;
 
@@ -191,33 +213,36 @@ static void halve(struct field *f)
     }
 }
 
+/* What is left meets candidate 0, and must win by more than the noise. */
 static void duel(struct field *f)
 {
     struct clg_search *s = f->s;
-    const int repeats = over(f, 0.95) || s->stopped ? HURRIED : DUEL;
-    double spread[2] = {0, 0};
+    struct runner *first = &f->at[0];
+    const int rounds = over(f, 0.95) || s->stopped ? HURRIED : DUEL;
+    double spread = 0, won = 1;
 
     for (int i = 0; i < f->n; i++)
         f->at[i].n = 0;
-    for (int k = 0; k < repeats; k++)
-        for (int i = f->n - 1; i >= 0; i--)
-            if (!sample(f, &f->at[i]) && i > 0)
-                drop(f, i);
-    for (int i = 0; i < f->n; i++)
-        f->at[i].time = clg_median(f->at[i].sample, f->at[i].n, &spread[i]);
-    s->noise = 1.5 * (spread[0] > spread[1] ? spread[0] : spread[1]);
-    s->noise = s->noise > LEAST_NOISE ? s->noise : LEAST_NOISE;
-    s->first_time = s->best_time = f->at[0].time;
-    if (f->n > 1 && f->at[1].time < (1 - s->noise) * f->at[0].time) {
+    if (f->n > 1) {
+        won = meet(f, &f->at[1], first, rounds, &spread);
+    } else {
+        for (int k = 0; k < rounds; k++)
+            sample(f, first);
+        clg_median(first->sample, first->n, &spread);
+    }
+    s->noise = 1.5 * spread > LEAST_NOISE ? 1.5 * spread : LEAST_NOISE;
+    s->first_time = s->best_time = first->time;
+    if (won > 0 && won < 1 - s->noise) {
         s->best = f->at[1].candidate;
-        s->best_time = f->at[1].time;
+        s->best_time = won * s->first_time;
     }
 }
 
 bool clg_search_run(struct clg_search *s, bool *seen)
 {
-    struct field f = {.s = s, .n = 1, .longest = s->building};
+    struct field f = {.s = s, .n = 1};
     bool failed = false;
+    double from;
 
     s->best = 0;
     s->tried = s->refused = 0;
@@ -226,9 +251,11 @@ bool clg_search_run(struct clg_search *s, bool *seen)
     seen[0] = true;
     if (!open_one(&f, 0))
         return false;
+    from = s->clock(s->user);
     for (int i = 0; i < 2; i++)
         if (!sample(&f, &f.at[0]))
             failed = true;
+    f.each = 0.5 * (s->clock(s->user) - from);
     if (failed) {
         s->close(s->user, 0);
         return false;

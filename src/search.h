@@ -16,13 +16,14 @@ struct clg_search {
     int n;           /* candidates 0 .. n-1; 0 is what is used now       */
     int cap;         /* most candidates to try; 0: no cap                */
     double deadline; /* on `clock`                                       */
-    double building; /* seconds that opening a candidate may take, as far as is known */
+    double wander;   /* on `clock`: until then it may look further than one step from the best */
+    double building; /* seconds that opening a candidate may take, as far as is known, and then as it took */
     void *user;
     double (*clock)(void *user);                  /* seconds                             */
     bool (*open)(void *user, int candidate);      /* make it ready; false: it cannot be used */
     double (*measure)(void *user, int candidate); /* one time, any unit; negative: it failed */
     void (*close)(void *user, int candidate);
-    int (*distance)(void *user, int a, int b); /* which to try next: the nearest to the best */
+    int (*distance)(void *user, int a, int b); /* steps: the nearest to the best is tried next */
     bool (*stop)(void *user);                  /* asked between measurements          */
 
     /* What came of it. */
@@ -30,7 +31,7 @@ struct clg_search {
     double first_time, best_time; /* medians of the last duel: candidate 0, the best */
     double noise;                 /* relative: what a gain had to exceed        */
     size_t tried, refused;
-    bool finished; /* not ended by deadline or cap                     */
+    bool finished; /* nothing one step from the best is untried        */
     bool stopped;
 };
 

@@ -4,6 +4,7 @@
  *
  * search.c decides what to try; tune_subject.c is what trying means.
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -96,31 +97,11 @@ out:
     return st;
 }
 
-#define STOPPED "tuning was stopped by the caller; what was found is kept"
-
-static clgaze_status search_best(struct subject *s, double deadline, double building)
-{
-    const clgaze_context *ctx = s->ctx;
-    struct clg_search search = clg_subject_search(s);
-    clgaze_status st = CLGAZE_OK;
-    bool *seen = clg_alloc(ctx, (size_t)s->n * sizeof *seen);
-
-    NEED(seen, CLGAZE_ERR_NO_MEMORY, "no memory for tuning");
-    search.deadline = deadline;
-    search.building = building;
-    NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
-         s->ear.reason);
-    TRY(keep(s, &search));
-    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, STOPPED);
-out:
-    clg_release(ctx, seen);
-    return st;
-}
-
 /* ---- all problems --------------------------------------------------------------------- */
 
-/* A share of the budget that is hardly longer than the way to it finds nothing: better fewer problems. */
-static const double LEAST_SHARE = 5;
+#define STOPPED "tuning was stopped by the caller; what was found is kept"
+static const double MOST_OF_ALL = 0.5, WANDER_SHARE = 0.25;
+enum { FEW_BUILDS = 6 }; /* or so many, if there is hardly time for more */
 
 struct item {
     clgaze_op op;
@@ -132,9 +113,10 @@ struct session {
     clgaze_context *ctx;
     const clgaze_tune_options *options;
     struct clg_journal journal;
-    double start, opening; /* seconds; the longest that a problem took before its search */
-    struct item *at;       /* of each name one */
+    double start, building[CLG_STAGES]; /* seconds; to open a candidate of each operation, 0: not known */
+    struct item *at;                    /* of each name one */
     size_t total, done;
+    bool opened; /* one was tried: others only if there is time for more than to open them */
 };
 
 bool clg_tune_known(const clgaze_context *ctx, clgaze_tune_again again, clgaze_op op, const char *name)
@@ -151,16 +133,14 @@ static bool is_known(const struct session *all, size_t i)
     return clg_tune_known(all->ctx, all->options->again, all->at[i].op, all->at[i].name);
 }
 
-/* This problem's share of what is left. */
-static double share_of(const struct session *all, double left)
+/* Problems that are still to be tuned, this one included. */
+static size_t count_open(const struct session *all)
 {
-    size_t open = 0;
-    double share;
+    size_t open = 1;
 
-    for (size_t i = all->done; i < all->total; i++)
-        open += i == all->done || !is_known(all, i);
-    share = left / (double)open;
-    return share < LEAST_SHARE * all->opening ? LEAST_SHARE * all->opening : share;
+    for (size_t i = all->done + 1; i < all->total; i++)
+        open += !is_known(all, i);
+    return open;
 }
 
 /* Have the operations of a prefill been tuned? A break-even of what will change soon is worth nothing,
@@ -176,6 +156,31 @@ static bool parts_known(const struct session *all, const struct item *item)
                 clg_tune_known(all->ctx, CLGAZE_TUNE_NEW, (clgaze_op)op, name);
     }
     return known;
+}
+
+/* From `start` on it has its share of what is left: half of all to come to the best of its neighbourhood, so that
+ * problems are rather finished one by one than none; a quarter of an equal share to look further. */
+static clgaze_status search_best(const struct session *all, struct subject *s, double start, double *building)
+{
+    const clgaze_context *ctx = s->ctx;
+    const size_t open = count_open(all);
+    const double left = all->start + all->options->budget - start;
+    struct clg_search search = clg_subject_search(s);
+    clgaze_status st = CLGAZE_OK;
+    bool *seen = clg_alloc(ctx, (size_t)s->n * sizeof *seen);
+
+    NEED(seen, CLGAZE_ERR_NO_MEMORY, "no memory for tuning");
+    search.deadline = start + (open > 1 ? fmin(left, fmax(MOST_OF_ALL * left, FEW_BUILDS * *building)) : left);
+    search.wander = start + WANDER_SHARE * left / (double)open;
+    search.building = *building;
+    NEED(clg_search_run(&search, seen), CLGAZE_ERR_OPENCL, "%s: what is used now does not run: %s", s->name,
+         s->ear.reason);
+    *building = search.building;
+    TRY(keep(s, &search));
+    NEED(!search.stopped, CLGAZE_ERR_CANCELLED, STOPPED);
+out:
+    clg_release(ctx, seen);
+    return st;
 }
 
 static clgaze_status find_break_even(struct subject *s, double deadline)
@@ -199,11 +204,22 @@ out:
     return st;
 }
 
+/* What opening a candidate may take: as long as the slowest, where nobody has opened one yet. */
+static double *building_of(struct session *all, clgaze_op op)
+{
+    double *at = &all->building[op == CLGAZE_PREFILL ? CLGAZE_ATTEND : op], most = all->ctx->building;
+
+    for (int i = 0; i < CLG_STAGES; i++)
+        most = fmax(most, all->building[i]);
+    *at = *at > 0 ? *at : most;
+    return at;
+}
+
 static clgaze_status tune_one(struct session *all, const struct item *item)
 {
     clgaze_context *ctx = all->ctx;
-    const double now = clg_seconds(), end = all->start + all->options->budget;
-    double share;
+    const double now = clg_seconds(), end = all->start + all->options->budget, left = end - now;
+    double *building = building_of(all, item->op);
     struct subject s;
     clgaze_status st = CLGAZE_OK;
 
@@ -220,7 +236,7 @@ static clgaze_status tune_one(struct session *all, const struct item *item)
                                         .problems_done = all->done,
                                         .seconds = now - all->start,
                                         .budget = all->options->budget};
-    if (now + 2 * all->opening > end || is_known(all, all->done) ||
+    if ((all->opened ? 2 : 1) * *building > left || is_known(all, all->done) ||
         (item->op == CLGAZE_PREFILL && !parts_known(all, item)))
         goto out;
     NEED(!s.options->progress || !s.options->progress(s.options->user, &s.progress), CLGAZE_ERR_CANCELLED, STOPPED);
@@ -228,12 +244,12 @@ static clgaze_status tune_one(struct session *all, const struct item *item)
         TRY(find_break_even(&s, end));
         goto out;
     }
+    all->opened = true;
     TRY(clg_subject_open(&s));
     if (s.n == 0)
         goto out;
-    all->opening = clg_seconds() - now > all->opening ? clg_seconds() - now : all->opening;
-    share = share_of(all, end - now);
-    TRY(search_best(&s, now + share < end ? now + share : end, all->opening));
+    *building = fmax(*building, clg_seconds() - now);
+    TRY(search_best(all, &s, now, building));
 out:
     all->done++;
     clg_subject_close(&s);

@@ -6,7 +6,8 @@
  * A whole call may be too long for one launch, and a slice of its rows would be charged with
  * the pooling of all keys.  So four are timed in turn: prefill of one block of rows, prefill of
  * a slice at two densities, dense attention of the slice.  The last rows see the most; with as
- * many keys as the rows of a call see on average, they stand for all of it.
+ * many keys as the rows of a call see on average, they stand for all of it.  The two densities
+ * are one block in eight and all of them, so that what lies between is not guessed.
  */
 #include "break_even.h"
 #include "tune_subject.h"
@@ -15,8 +16,8 @@
 #include <string.h>
 
 enum { FEW, LOW, HIGH, DENSE, RUNNERS };
-enum { ROUNDS = 9, HURRIED = 3, MOST_REPEATS = 16, LOW_SHARE = 8, HIGH_SHARE = 2 };
-static const double WANTED_US = 1e3, SLICE_US = 5e3, LEAST_NOISE = 0.02;
+enum { ROUNDS = 9, HURRIED = 3, MOST_REPEATS = 16, LOW_SHARE = 8 };
+static const double WANTED_US = 1e3, SLICE_US = 2e4, LEAST_NOISE = 0.02;
 static const double MOST_NOISE = 0.25; /* beyond it what was found is to be measured anew when there is time */
 
 struct runner {
@@ -83,7 +84,7 @@ static clgaze_status open_plans(struct contest *c)
     clgaze_status st = CLGAZE_OK;
 
     c->keep[0] = nk > LOW_SHARE ? nk / LOW_SHARE : 1;
-    c->keep[1] = nk > HIGH_SHARE * c->keep[0] ? nk / HIGH_SHARE : nk;
+    c->keep[1] = nk;
     p.sink = p.local = p.last_rows = 0;
     for (int i = 0; i < 2; i++) {
         p.min_k = p.max_k_blocks = c->keep[i];
@@ -162,6 +163,21 @@ out:
     return st;
 }
 
+/* Medians, of the others as their ratio to dense attention round by round: what slows all down leaves it alone. */
+static void compare(struct contest *c, int rounds)
+{
+    struct runner *dense = &c->at[DENSE];
+    double median;
+
+    for (int i = 0; i < DENSE; i++)
+        for (int k = 0; k < rounds; k++)
+            c->at[i].sample[k] /= dense->sample[k];
+    median = clg_median(dense->sample, rounds, NULL);
+    for (int i = 0; i < DENSE; i++)
+        c->at[i].us = median * clg_median(c->at[i].sample, rounds, &c->at[i].spread);
+    dense->us = median;
+}
+
 /* In turn, so that what changes with time changes for all. */
 static clgaze_status measure(struct contest *c)
 {
@@ -178,8 +194,7 @@ static clgaze_status measure(struct contest *c)
                  c->s->ear.reason);
         }
     }
-    for (int i = 0; i < RUNNERS; i++)
-        c->at[i].us = clg_median(c->at[i].sample, rounds, &c->at[i].spread);
+    compare(c, rounds);
 out:
     return st;
 }
@@ -213,7 +228,7 @@ static struct clg_dense_times scale(const struct contest *c)
 
     for (int i = 0; i < 2; i++)
         t.density[i] = density_of(&s->data, c->keep[i]);
-    for (int i = LOW; i < RUNNERS; i++)
+    for (int i = LOW; i < DENSE; i++)
         t.noise = c->at[i].spread > t.noise ? c->at[i].spread : t.noise;
     t.keys = (double)p->max_k / s->data.sk;
     t.more = slice > few ? (p->max_q - few) / (slice - few) : 1;

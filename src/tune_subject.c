@@ -21,35 +21,52 @@ double clg_seconds(void)
 
 /* ---- candidates ----------------------------------------------------------------- */
 
-static const char *misfit(const struct subject *s, const struct clg_kernel *kernel, const int *values)
+static bool is_mine(const struct subject *s, const struct clg_kernel *kernel)
 {
-    return kernel->fits ? kernel->fits(&s->ctx->device, &s->problem, values) : NULL;
+    return strcmp(kernel->op, clg_op_name(s->op)) == 0;
 }
 
-/* Every configuration of every strategy that fits. */
+/* Does a strategy that is made for CPUs fit? */
+static bool cpu_fits(const struct subject *s)
+{
+    for (const struct clg_kernel *const *k = s->ctx->kernels; *k; k++) {
+        int values[CLG_MAX_PARAMS] = {0};
+
+        clg_space_default(*k, values);
+        if ((*k)->cpu && is_mine(s, *k) && !clg_nearest(&s->ctx->device, *k, &s->problem, values))
+            return true;
+    }
+    return false;
+}
+
+/* Every configuration of a strategy that fits. */
+static void add_candidates(struct subject *s, const struct clg_kernel *kernel)
+{
+    for (int c = 0; c < clg_space_size(kernel); c++) {
+        struct candidate *next = &s->at[s->n];
+
+        memset(next->values, 0, sizeof next->values);
+        clg_space_get(kernel, c, next->values);
+        next->kernel = kernel;
+        s->n += !kernel->fits || !kernel->fits(&s->ctx->device, &s->problem, next->values);
+    }
+}
+
 static clgaze_status list_candidates(struct subject *s)
 {
+    const struct clg_kernel *const *k = s->ctx->kernels;
     clgaze_context *ctx = s->ctx;
+    const bool cpu = cpu_fits(s);
     clgaze_status st = CLGAZE_OK;
     int room = 0;
 
-    for (int i = 0; ctx->kernels[i]; i++)
-        if (strcmp(ctx->kernels[i]->op, clg_op_name(s->op)) == 0)
-            room += clg_space_size(ctx->kernels[i]);
+    for (int i = 0; k[i]; i++)
+        room += is_mine(s, k[i]) ? clg_space_size(k[i]) : 0;
     s->at = clg_alloc(ctx, (size_t)room * sizeof *s->at);
     NEED(s->at, CLGAZE_ERR_NO_MEMORY, "no memory for %d candidates", room);
-    for (int i = 0; ctx->kernels[i]; i++) {
-        const struct clg_kernel *kernel = ctx->kernels[i];
-
-        for (int c = 0; strcmp(kernel->op, clg_op_name(s->op)) == 0 && c < clg_space_size(kernel); c++) {
-            struct candidate *next = &s->at[s->n];
-
-            memset(next->values, 0, sizeof next->values);
-            clg_space_get(kernel, c, next->values);
-            next->kernel = kernel;
-            s->n += !misfit(s, kernel, next->values);
-        }
-    }
+    for (int i = 0; k[i]; i++)
+        if (is_mine(s, k[i]) && (k[i]->cpu || !cpu))
+            add_candidates(s, k[i]);
 out:
     return st;
 }
@@ -62,18 +79,22 @@ static void swap_first(struct subject *s, int i)
     s->at[i] = first;
 }
 
-/* Make what a stage uses candidate 0. */
+/* Make what a stage uses candidate 0, also if it is none of those worth a try: then there is room. */
 static void put_first(struct subject *s, const struct clg_stage *stage)
 {
-    for (int i = 0; i < s->n; i++)
-        if (s->at[i].kernel == stage->kernel &&
-            clg_space_distance(stage->kernel, s->at[i].values, stage->values) == 0) {
-            swap_first(s, i);
-            return;
-        }
+    int i = 0;
+
+    while (i < s->n && (s->at[i].kernel != stage->kernel ||
+                        clg_space_distance(stage->kernel, s->at[i].values, stage->values) != 0))
+        i++;
+    if (i == s->n) {
+        s->at[s->n].kernel = stage->kernel;
+        memcpy(s->at[s->n++].values, stage->values, sizeof stage->values);
+    }
+    swap_first(s, i);
 }
 
-/* Another strategy is far, its default configuration the nearest of it. */
+/* The default of another strategy is one step away, all else of it far. */
 static int distance(void *user, int a, int b)
 {
     const struct subject *s = user;
@@ -83,7 +104,7 @@ static int distance(void *user, int a, int b)
     if (from->kernel == to->kernel)
         return clg_space_distance(from->kernel, from->values, to->values);
     clg_space_default(to->kernel, start);
-    return 2 + 4 * clg_space_distance(to->kernel, start, to->values);
+    return 1 + 4 * clg_space_distance(to->kernel, start, to->values);
 }
 
 static bool refused(struct subject *s, int i)
@@ -239,7 +260,7 @@ static clgaze_status open_data(struct subject *s, bool forced)
 {
     clgaze_context *ctx = &s->ear.ctx;
     clgaze_problem p = s->problem;
-    int sq = s->problem.block_q * 4;
+    int sq = s->problem.block_q; /* slow devices are that slow */
     clgaze_status st = CLGAZE_OK;
     clgaze_plan *plan = NULL;
 

@@ -16,7 +16,8 @@ enum { SIDE = 12, MANY = SIDE * SIDE };
 struct fake {
     double now, build, noise;                                         /* seconds; relative */
     int best, open[MANY], opened, refused_from, fails_at, stop_after; /* fails_at: 1 + the candidate */
-    bool flat;
+    bool flat, ridges;
+    double drift, level;     /* relative, from one measurement to the next; what has become of it */
     int slow, slow_measured; /* 1 + a candidate that all but hangs, and how often it was timed */
     uint64_t random;
 };
@@ -61,9 +62,11 @@ static void fake_close(void *user, int c)
 static double fake_measure(void *user, int c)
 {
     struct fake *f = user;
-    const double time = 100.0 + (f->flat ? 0 : 10.0 * steps(c, f->best));
+    const double hill = f->ridges && c % SIDE % 2 ? 1e3 : 0;
+    const double time = f->level * (100.0 + hill + (f->flat ? 0 : 10.0 * steps(c, f->best)));
 
     assert_int_equal(f->open[c], 1);
+    f->level *= 1 + f->drift;
     f->now += time * 1e-6;
     if (c + 1 == f->slow) {
         f->slow_measured++;
@@ -92,6 +95,7 @@ static struct clg_search search_of(struct fake *f)
 {
     return (struct clg_search){.n = MANY,
                                .deadline = 1e9,
+                               .wander = 1e9,
                                .user = f,
                                .clock = fake_clock,
                                .open = fake_open,
@@ -104,9 +108,10 @@ static struct clg_search search_of(struct fake *f)
 static bool run(struct clg_search *s)
 {
     struct fake *f = s->user;
-    bool seen[MANY] = {false};
-    const bool ran = clg_search_run(s, seen);
+    bool seen[MANY] = {false}, ran;
 
+    f->level = 1;
+    ran = clg_search_run(s, seen);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(f->open[i], 0); /* all that was opened was closed */
     return ran;
@@ -141,6 +146,39 @@ static void noise_does_not_win(void **state)
         changed += s.best != 0;
     }
     assert_true(changed <= 2); /* one in a hundred */
+}
+
+/* A device that slows down all the time: what is quicker is still seen, and nothing else. */
+static void drift_neither_wins_nor_hides(void **state)
+{
+    (void)state;
+    for (int seed = 1; seed <= 20; seed++) {
+        struct fake f = {.best = 1, .drift = 0.01, .noise = 0.01, .random = (uint64_t)seed}, flat = f;
+        struct clg_search s = search_of(&f), t = search_of(&flat);
+
+        flat.flat = true;
+        assert_true(run(&s));
+        assert_int_equal(s.best, 1);
+        assert_true(run(&t));
+        assert_int_equal(t.best, 0);
+    }
+}
+
+/* Done when nothing one step away is quicker; further only in the time that there is to spare. */
+static void looks_further_in_spare_time(void **state)
+{
+    struct fake f = {.best = 2 * SIDE + 4, .ridges = true, .build = 1, .random = 1}, g = f;
+    struct clg_search s = search_of(&f), t = search_of(&g);
+
+    (void)state;
+    s.wander = 0;
+    assert_true(run(&s));
+    assert_true(s.finished);
+    assert_int_equal(s.best, 2 * SIDE);
+    assert_true(run(&t));
+    assert_true(t.finished);
+    assert_int_equal(t.best, g.best);
+    assert_true(s.tried < t.tried);
 }
 
 static void refused_is_never_chosen(void **state)
@@ -209,7 +247,7 @@ static void no_time_to_build(void **state)
     struct clg_search s = search_of(&f);
 
     (void)state;
-    s.deadline = 8.0;
+    s.deadline = 7.0;
     s.building = 3.5;
     assert_true(run(&s));
     assert_int_equal(f.opened, 1);
@@ -258,12 +296,19 @@ static void median_and_quartiles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_the_best),          cmocka_unit_test(noise_does_not_win),
-        cmocka_unit_test(refused_is_never_chosen), cmocka_unit_test(failing_is_never_chosen),
-        cmocka_unit_test(slow_is_left_at_once),    cmocka_unit_test(first_must_work),
-        cmocka_unit_test(deadline_ends_it),        cmocka_unit_test(no_time_to_build),
-        cmocka_unit_test(cap_and_caller_end_it),   cmocka_unit_test(a_single_candidate),
+        cmocka_unit_test(finds_the_best),
+        cmocka_unit_test(noise_does_not_win),
+        cmocka_unit_test(refused_is_never_chosen),
+        cmocka_unit_test(failing_is_never_chosen),
+        cmocka_unit_test(slow_is_left_at_once),
+        cmocka_unit_test(first_must_work),
+        cmocka_unit_test(deadline_ends_it),
+        cmocka_unit_test(no_time_to_build),
+        cmocka_unit_test(cap_and_caller_end_it),
+        cmocka_unit_test(a_single_candidate),
         cmocka_unit_test(median_and_quartiles),
+        cmocka_unit_test(drift_neither_wins_nor_hides),
+        cmocka_unit_test(looks_further_in_spare_time),
     };
 
     return TEST_MAIN(tests);

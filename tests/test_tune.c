@@ -210,7 +210,7 @@ static void restart(clgaze_context *ctx, const char *journal)
     assert_ok(clgaze_tuning_clear(ctx));
     assert_ok(tune(ctx, CLGAZE_TUNE_UNFINISHED, 0, journal));
     assert_true(heard.warned >= 2); /* when it is read, when it is skipped */
-    assert_says("the log", heard.warning, "ended an earlier run and are skipped");
+    assert_says("the log", heard.warning, "1 candidate ended an earlier run and is skipped");
     assert_int_equal(run.found, PROBLEMS);
     for (int i = 0; i < PROBLEMS; i++) {
         assert_true(record_of(ctx, i, &r));

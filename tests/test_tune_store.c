@@ -151,14 +151,14 @@ static void survives_a_broken_store(void **state)
     snprintf(path, sizeof path, "%s", cJSON_GetObjectItem(record, "file")->valuestring);
     cJSON_Delete(root);
     write_file(path, "\1\2\3\n", 4);
-    assert_int_equal(tuner("--budget 20 " QUICK), 0);
+    assert_int_equal(tuner("--budget 60 " QUICK), 0);
     tuner_says("is not read: it is not a tuning file");
     store = tuner_read(NULL);
     assert_memory_equal(store, "clgaze-tuning 1\n", 16);
     assert_non_null(strstr(store, "pool"));
     free(store);
     write_file(path, "clgaze-tuning 2\n", 16);
-    assert_int_equal(tuner("--budget 2 --again " QUICK), 2);
+    assert_int_equal(tuner("--budget 60 --again " QUICK), 2);
     tuner_says("clgaze-tuning 1");
     tuner_holds(NULL, "clgaze-tuning 2\n");
 }
@@ -167,7 +167,7 @@ static void needs_a_place_to_keep_records(void **state)
 {
     (void)state;
     write_file(under("store"), "x", 1); /* a file where the folder should be */
-    assert_int_equal(tuner("--budget 2 " QUICK), 2);
+    assert_int_equal(tuner("--budget 60 " QUICK), 2);
     tuner_says("cannot hold records: it is not a folder");
     assert_string_equal(tuner_out, "");
 }

@@ -145,6 +145,7 @@ static void search_from(clgaze_context *ctx, const struct tune_item *item, struc
     seen = calloc((size_t)s.n, sizeof *seen);
     from = clg_seconds();
     search.deadline = from + SHARE;
+    search.wander = from + SHARE / 4; /* as for one of a few problems */
     if (!seen || !clg_search_run(&search, seen))
         die("what is used now does not run");
     free(seen);

@@ -49,7 +49,7 @@ struct child {
 };
 
 static const char SUPPLIES[] = "/sys/class/power_supply";
-static const double LEAST = 0.1, END = 0.3; /* seconds: of a budget, to come to an end */
+static const double LEAST = 0.1, END = 0.5; /* seconds: of a budget, to come to an end */
 
 static void tell(const struct child *c, const struct tune_message *message)
 {
@@ -70,6 +70,7 @@ static int on_progress(void *user, const clgaze_tune_progress *progress)
     snprintf(m.text[0], sizeof m.text[0], "%s", progress->problem);
     snprintf(m.text[1], sizeof m.text[1], "%s", progress->candidate ? progress->candidate : "");
     tell(c, &m);
+    tune_interrupted = tune_interrupted ? tune_interrupted : tune_pending();
     return tune_interrupted != 0;
 }
 
@@ -185,6 +186,23 @@ static void look_last(struct child *c)
         c->saved = clgaze_tuning_save(c->context, c->out);
 }
 
+/* What has no record yet. */
+static void tell_left(const struct child *c, const struct tune_problems *problems)
+{
+    struct tune_message m;
+
+    memset(&m, 0, sizeof m);
+    m.kind = TUNE_LEFT;
+    for (int i = 0; i < problems->n; i++) {
+        const struct tune_item *at = &problems->at[i];
+        char name[96] = "";
+
+        clgaze_tuning_problem(c->context, at->op, &at->problem, name, sizeof name);
+        m.progress.problems += name[0] && !clg_tune_known(c->context, CLGAZE_TUNE_NEW, at->op, name);
+    }
+    tell(c, &m);
+}
+
 /* What the children before this one did not come to. */
 static size_t list_requests(const struct child *c, const struct tune_problems *problems, clgaze_request *requests)
 {
@@ -230,6 +248,7 @@ int tune_here(const struct tune_args *args, double end, int to)
     o.user = &c;
     const clgaze_status st = clgaze_tune(c.context, list_requests(&c, &problems, requests), requests, &o);
     look_last(&c);
+    tell_left(&c, &problems);
     if (c.saved || (st && st != CLGAZE_ERR_CANCELLED))
         code = fail_library(c.saved ? c.saved : st);
     clgaze_context_free(c.context);

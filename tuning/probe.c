@@ -11,7 +11,8 @@
 
 /* Lengths of the probe: a launch of some hundred microseconds to some milliseconds. */
 enum { LONGEST = 2048 };
-static const double WARM = 0.05; /* seconds, until a device that slept is awake */
+static const double WARM = 0.05;   /* seconds, until a device that slept is awake */
+static const double SLOWEST = 1e5; /* microseconds: beyond that a look costs more than it tells */
 
 static struct {
     struct subject subject;
@@ -45,7 +46,7 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
 {
     struct subject *s = &probe.subject;
     clgaze_problem p = item->problem;
-    double from;
+    double from = clg_seconds();
 
     p.max_q = p.max_q < LONGEST ? p.max_q : LONGEST;
     p.max_k = p.max_k < LONGEST ? p.max_k : LONGEST;
@@ -58,10 +59,11 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
     probe.open = clg_subject_open(s) == CLGAZE_OK;
     if (!probe.open)
         return 0;
+    context->building = clg_seconds() - from;
     probe.search = clg_subject_search(s);
     probe.open = probe.search.open(s, 0);
     from = clg_seconds();
-    if (probe.open)
+    if (probe.open && probe.search.measure(s, 0) < SLOWEST)
         sample(&probe.before);
     return clg_seconds() - from;
 }
@@ -70,7 +72,7 @@ double tune_probe_slower(void)
 {
     struct power_times after = {.n = 0};
 
-    if (probe.open)
+    if (probe.open && probe.before.n > 0)
         sample(&after);
     return power_slower(&probe.before, &after);
 }

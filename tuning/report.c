@@ -13,7 +13,7 @@
 static struct {
     char device[128], driver[128];
     clgaze_tune_result results[MAX_PROBLEMS];
-    int n, n_notes;
+    int n, n_notes, left; /* problems without a record when the time ended */
     char notes[8][128];
 } heard;
 
@@ -51,6 +51,9 @@ void tune_report_heard(const struct tune_message *m)
             heard.results[heard.n++] = m->result;
         fprintf(stderr, "%s%s: %s\n", clear_line(), m->result.problem, m->result.best);
         break;
+    case TUNE_LEFT:
+        heard.left = (int)m->progress.problems;
+        break;
     case TUNE_JOURNAL: /* for the parent alone */
         break;
     case TUNE_BEAT:
@@ -70,14 +73,23 @@ int tune_report_has(const char *problem)
 
 /* ---- the end ------------------------------------------------------------------ */
 
-static double gain(const clgaze_tune_result *r)
-{
-    return r->best_us > 0 ? r->before_us / r->best_us : 1;
-}
-
 static int is_prefill(const clgaze_tune_result *r)
 {
     return strncmp(r->problem, "prefill ", 8) == 0;
+}
+
+/* A break-even is no gain: its two times are those of two answers. */
+static double gain(const clgaze_tune_result *r)
+{
+    return r->best_us > 0 && !is_prefill(r) ? r->before_us / r->best_us : 1;
+}
+
+static void print_gain(const clgaze_tune_result *r)
+{
+    if (is_prefill(r))
+        printf(" %6s", "-");
+    else
+        printf(" %5.2fx", gain(r));
 }
 
 static void print_table(int code, const char *nothing)
@@ -86,7 +98,7 @@ static void print_table(int code, const char *nothing)
 
     if (heard.n == 0) {
         if (code == 0)
-            printf("nothing was tuned: %s, or the time ended first\n", nothing);
+            printf("nothing was tuned: %s\n", heard.left ? "the time ended first" : nothing);
         return;
     }
     printf("%s, driver %s\n", heard.device, heard.driver);
@@ -95,13 +107,22 @@ static void print_table(int code, const char *nothing)
         const clgaze_tune_result *r = &heard.results[i];
         const int same = strcmp(r->before, r->best) == 0;
 
-        printf("%-30s %10.1f %10.1f %5.2fx  %s%s%s%s\n", r->problem, r->before_us, r->best_us, gain(r),
-               same ? "nothing" : r->before, same ? "" : " -> ", same ? "" : r->best,
-               r->finished ? "" : " (unfinished)");
+        printf("%-30s %10.1f %10.1f", r->problem, r->before_us, r->best_us);
+        print_gain(r);
+        if (same || is_prefill(r))
+            printf("  %s", is_prefill(r) ? r->best : "nothing");
+        else
+            printf("  %s -> %s", r->before, r->best);
+        puts(r->finished ? "" : " (unfinished)");
         whole += is_prefill(r);
     }
+    if (heard.left)
+        printf("no time was left for %d %s: the next run begins there\n", heard.left,
+               heard.left == 1 ? "problem" : "problems");
     if (whole)
-        puts("prefill: choosing blocks and dense attention, at the density in per cent from which dense is quicker");
+        puts("prefill: the times of choosing blocks and of dense attention at the density in per cent FROM which "
+             "dense "
+             "is quicker; at 100 blocks always win");
 }
 
 static cJSON *result_json(const clgaze_tune_result *r)
@@ -128,6 +149,7 @@ static void fill_json(int code, cJSON *into)
     cJSON_AddStringToObject(into, "device", heard.device);
     cJSON_AddStringToObject(into, "driver", heard.driver);
     cJSON_AddBoolToObject(into, "interrupted", code > 128);
+    cJSON_AddNumberToObject(into, "left", heard.left);
     list = cJSON_AddArrayToObject(into, "results");
     for (int i = 0; i < heard.n; i++)
         cJSON_AddItemToArray(list, result_json(&heard.results[i]));
@@ -143,5 +165,5 @@ void tune_report_end(int code, const char *nothing, cJSON *into)
         fill_json(code, into);
     else
         print_table(code, nothing);
-    heard.n = heard.n_notes = 0;
+    heard.n = heard.n_notes = heard.left = 0;
 }

@@ -33,12 +33,12 @@ struct tune_problems {
 };
 
 /* What the child that tunes tells the parent that watches. */
-enum tune_kind { TUNE_DEVICE, TUNE_JOURNAL, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE };
+enum tune_kind { TUNE_DEVICE, TUNE_JOURNAL, TUNE_STALE, TUNE_BEAT, TUNE_FOUND, TUNE_NOTE, TUNE_LEFT };
 
 struct tune_message {
     enum tune_kind kind;
     char text[2][512];             /* device, driver; a path; problem, of which day; problem, candidate; a sentence */
-    clgaze_tune_progress progress; /* its texts are those above */
+    clgaze_tune_progress progress; /* its texts are those above; TUNE_LEFT: problems are what is left */
     clgaze_tune_result result;
 };
 
@@ -86,6 +86,7 @@ void tune_heard(const struct tune_message *message);
 
 /* watch_posix.c, watch_windows.c: tune in a process of its own: its exit code, or -1 if it died or was ended. */
 int tune_in_child(const struct tune_args *args, double end);
+int tune_pending(void);       /* in the child: which signal it holds back, or 0 */
 int tune_count_devices(void); /* without opening them in this process, of which children are made */
 
 /* show.c: on standard output, or into a JSON object. */

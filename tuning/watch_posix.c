@@ -18,6 +18,27 @@
 enum { TICK_MS = 100 };
 static const double PATIENCE = 20; /* seconds without a word */
 
+/* Compilers that run within a process catch these themselves, and end what they compile with an error: the child
+ * holds them back, and looks at times whether one has come. */
+static sigset_t held_back(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+int tune_pending(void)
+{
+    sigset_t set;
+
+    if (sigpending(&set) != 0)
+        return 0;
+    return sigismember(&set, SIGINT) == 1 ? SIGINT : sigismember(&set, SIGTERM) == 1 ? SIGTERM : 0;
+}
+
 /* Pass on what the child says until it is silent for good (1), or for too long, or a person has asked
  * twice (0).  A signal may have come to this process alone, so the child is told. */
 static int listen_to(int from, pid_t child)
@@ -45,6 +66,7 @@ static int listen_to(int from, pid_t child)
 
 int tune_in_child(const struct tune_args *args, double end)
 {
+    const sigset_t hold = held_back();
     int ends[2], status, heard;
     pid_t child;
 
@@ -54,6 +76,7 @@ int tune_in_child(const struct tune_args *args, double end)
     child = fork();
     if (child == 0) {
         close(ends[0]);
+        sigprocmask(SIG_BLOCK, &hold, NULL); /* before a driver makes threads, which inherit it */
         exit(tune_here(args, end, ends[1]));
     }
     close(ends[1]);

@@ -14,3 +14,8 @@ int tune_count_devices(void)
 {
     return (int)clgaze_device_list(NULL, 0);
 }
+
+int tune_pending(void)
+{
+    return 0;
+}

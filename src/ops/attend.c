@@ -184,6 +184,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 const struct clg_kernel clg_kernel_attend_cpu = {
     .op = "attend",
     .name = "attend_cpu",
+    .cpu = true,
     .space = clg_attend_cpu_space,
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", NULL},
     .entries = (const char *const[]){"attend_cpu", NULL},

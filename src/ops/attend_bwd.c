@@ -245,6 +245,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 const struct clg_kernel clg_kernel_attend_bwd_cpu = {
     .op = "attend_bwd",
     .name = "attend_bwd_cpu",
+    .cpu = true,
     .space = clg_attend_cpu_space,
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", "bwd.cl", "attend_bwd_cpu.cl", NULL},
     .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_cpu", "bwd_q_cpu", NULL},

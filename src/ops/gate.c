@@ -209,6 +209,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 const struct clg_kernel clg_kernel_gate_cpu = {
     .op = "gate",
     .name = "gate_cpu",
+    .cpu = true,
     .space = cpu_space,
     .sources = (const char *const[]){"common.cl", "gate_cpu.cl", "rope.cl", NULL},
     .entries = (const char *const[]){"gate_cpu", "rope", NULL},

@@ -125,6 +125,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 const struct clg_kernel clg_kernel_score_cpu = {
     .op = "score",
     .name = "score_cpu",
+    .cpu = true,
     .space = cpu_space,
     .sources = (const char *const[]){"common.cl", "score_cpu.cl", NULL},
     .entries = (const char *const[]){"score_cpu", NULL},

@@ -230,6 +230,7 @@ const struct clg_kernel clg_kernel_select = {
 const struct clg_kernel clg_kernel_select_cpu = {
     .op = "select",
     .name = "select_cpu",
+    .cpu = true,
     .space = no_space,
     .sources = (const char *const[]){"common.cl", "rank.cl", "select_cpu.cl", "merge.cl", NULL},
     .entries = (const char *const[]){"select_cpu", "merge", NULL},

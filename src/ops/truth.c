@@ -216,6 +216,7 @@ static clgaze_status launch_cpu(struct clg_run *run)
 const struct clg_kernel clg_kernel_truth_cpu = {
     .op = "truth",
     .name = "truth_cpu",
+    .cpu = true,
     .space = clg_attend_cpu_space,
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", "truth_cpu.cl", NULL},
     .entries = (const char *const[]){"truth_cpu", NULL},
