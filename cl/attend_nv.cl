@@ -53,9 +53,8 @@ static inline place_t place_of(int last, int heads, int s, __global const int *s
 
 #if !TRUTH
 #define TRUTH_ARGS
-#define PLACE                                                                                                        \
-    place_of(GROUP_BACKWARDS(0), GROUP(1), GROUP(2), seqs + seqs_from, sequences, sq, sk, block_q) /* longest first  \
-                                                                                                    */
+/* Longest rows first. */
+#define PLACE       place_of(GROUP_BACKWARDS(0), GROUP(1), GROUP(2), seqs + seqs_from, sequences, sq, sk, block_q)
 #define PLACE_AGAIN x
 #define WITH_OUT    1
 #endif
