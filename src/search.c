@@ -150,7 +150,8 @@ static bool enter(struct field *f, int candidate)
 {
     struct clg_search *s = f->s;
     struct runner r = {.candidate = candidate};
-    double ratio = 1;
+    double ratio = 1, spread = 0;
+    bool better;
 
     if (!open_one(f, candidate)) {
         s->refused++;
@@ -163,17 +164,18 @@ static bool enter(struct field *f, int candidate)
     }
     s->tried++;
     if (r.time <= LEAVE * f->at[f->best].time)
-        ratio = meet(f, &r, &f->at[f->best], MEETING, NULL);
+        ratio = meet(f, &r, &f->at[f->best], MEETING, &spread);
     if (r.time > LEAVE * f->at[f->best].time || ratio < 0 || ratio > CLEARLY) {
         s->close(s->user, candidate);
         return false;
     }
     f->at[f->n++] = r;
-    if (ratio < 1 - LEAST_NOISE)
+    better = ratio < 1 - (0.5 * spread > LEAST_NOISE ? 0.5 * spread : LEAST_NOISE);
+    if (better)
         f->best = f->n - 1;
     if (f->n > CLG_SEARCH_KEEP)
         drop(f, slowest(f));
-    return ratio < 1 - LEAST_NOISE;
+    return better;
 }
 
 /* To the best of its neighbourhood, and on while there is time to spare. */

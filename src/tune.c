@@ -158,8 +158,8 @@ static bool parts_known(const struct session *all, const struct item *item)
     return known;
 }
 
-/* From `start` on it has its share of what is left: half of all to come to the best of its neighbourhood, so that
- * problems are rather finished one by one than none; a quarter of an equal share to look further. */
+/* From `start` on it may take half of what is left to come to the best of its neighbourhood, so that problems are
+ * rather finished one by one than none; a quarter of its equal share to look further. */
 static clgaze_status search_best(const struct session *all, struct subject *s, double start, double *building)
 {
     const clgaze_context *ctx = s->ctx;

@@ -153,12 +153,13 @@ static void drift_neither_wins_nor_hides(void **state)
 {
     (void)state;
     for (int seed = 1; seed <= 20; seed++) {
-        struct fake f = {.best = 1, .drift = 0.01, .noise = 0.01, .random = (uint64_t)seed}, flat = f;
+        struct fake f = {.best = 3, .drift = 0.03, .noise = 0.01, .random = (uint64_t)seed}, flat = f;
         struct clg_search s = search_of(&f), t = search_of(&flat);
 
         flat.flat = true;
+        s.n = t.n = 4;
         assert_true(run(&s));
-        assert_int_equal(s.best, 1);
+        assert_int_equal(s.best, 3);
         assert_true(run(&t));
         assert_int_equal(t.best, 0);
     }
