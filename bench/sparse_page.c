@@ -243,6 +243,8 @@ static bool pays_everywhere(const struct result *r)
 
 static void say_pays(FILE *f, const struct result *r)
 {
+    bool dense = false;
+
     if (pays_everywhere(r)) {
         say(f, "Sparse pays in all rows, from %d tokens on, the shortest measured.", r->rows[0].seq);
         return;
@@ -253,6 +255,7 @@ static void say_pays(FILE *f, const struct result *r)
 
         if (x->state != ROW_DONE || !shortest_alike(r, x))
             continue;
+        dense = dense || from == 0 || from > x->seq;
         if (r->rows[r->n - 1].heads != r->rows[0].heads || r->rows[r->n - 1].head_dim != r->rows[0].head_dim)
             snprintf(shape, sizeof shape, ", %d heads of %d", x->heads, x->head_dim);
         snprintf(which, sizeof which, "%s %g (blocks of %d%s)",
@@ -264,6 +267,9 @@ static void say_pays(FILE *f, const struct result *r)
         else
             say(f, "At %s sparse pays from %d tokens, the shortest measured.", which, from);
     }
+    if (dense)
+        say(f, "A plan uses dense there by itself, given problem.auto_density, once clgaze-tune has measured "
+               "this device.");
 }
 
 /* Which kernels computed the rows, each time another begins. */

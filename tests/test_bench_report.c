@@ -404,9 +404,11 @@ static void where_sparse_pays_is_said_once(void **state)
     (void)state;
     assert_non_null(strstr(foot_of(&r), "Sparse pays in all rows, from 512 tokens on"));
     assert_null(strstr(foot_of(&r), "At density"));
+    assert_null(strstr(foot_of(&r), "auto_density"));
     rows[0].speedup = .9;
     assert_non_null(strstr(foot_of(&r), "At density 0.0625 (blocks of 64) sparse pays from 1024 tokens; below"));
     assert_non_null(strstr(foot_of(&r), "At density 0.25 (blocks of 64) sparse pays from 512 tokens, the shortest"));
+    assert_non_null(strstr(foot_of(&r), "problem.auto_density"));
     r.n = 1;
     assert_non_null(strstr(foot_of(&r), "At density 0.0625 (blocks of 64) sparse paid at no length"));
 }
