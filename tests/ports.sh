@@ -201,7 +201,7 @@ run_windows() {
     fi
     head -n 1 "$work/devices"
     quietly wine ./clgaze-run.exe check "$source"/tests/golden/select_*.safetensors
-    quietly wine ./clgaze-tune.exe --problem 'pool f32 d64' --budget 2
+    quietly wine ./clgaze-tune.exe --problem 'pool f32 d64' --budget 60
     find "$WINEPREFIX" -path '*/AppData/Local/clgaze/*.tuning' | grep . || {
         echo "clgaze-tune kept no record in %LOCALAPPDATA%"
         exit 1
