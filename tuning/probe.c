@@ -59,7 +59,7 @@ double tune_probe_open(clgaze_context *context, const struct tune_item *item)
     probe.open = clg_subject_open(s) == CLGAZE_OK;
     if (!probe.open)
         return 0;
-    context->building = clg_seconds() - from;
+    context->building = 0.5 * (clg_seconds() - from); /* the first build of a process starts the compiler, too */
     probe.search = clg_subject_search(s);
     probe.open = probe.search.open(s, 0);
     from = clg_seconds();
