@@ -11,6 +11,7 @@
 #define CLGAZE_BENCH_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -82,6 +83,7 @@ struct bench {
     cl_uint units;
     cl_ulong max_alloc, memory, used; /* bytes of one buffer, of all, of ours */
     cl_mem anchor;                    /* written before the first step        */
+    bool clockless;                   /* events tell no times, or nonsense: the host's clock serves */
     char sentence[1024];              /* the last thing that went wrong       */
 };
 
