@@ -231,6 +231,11 @@ static int enqueue_batch(struct bench *b, const struct step *steps, int n, int t
     return code ? code : late;
 }
 
+bool bench_clockless(double event_ms, double seconds)
+{
+    return event_ms < 1e-5 * 1e3 * seconds;
+}
+
 /* By the host's clock, each step waited for. */
 static int run_each(struct bench *b, const struct step *steps, int n, int rounds, double *ms)
 {
@@ -269,7 +274,7 @@ static int run_events(struct bench *b, const struct step *steps, int n, int roun
         if (done[i])
             clReleaseEvent(done[i]);
     free(done);
-    b->clockless = !code && end - first < .01 * (bench_now() - start); /* 1e-5 of the host's time */
+    b->clockless = !code && bench_clockless(end - first, bench_now() - start);
     return code;
 }
 

@@ -129,6 +129,8 @@ extern volatile sig_atomic_t bench_stop;
 int bench_time(struct bench *b, const struct step *steps, int n, double seconds, struct samples *samples);
 /* Seconds of the host's clock. */
 double bench_now(void);
+/* Is what events say of `seconds` of work too little to be a time? */
+bool bench_clockless(double event_ms, double seconds);
 void samples_free(struct samples *samples);
 /* Over the rounds, of the sum of steps first .. last. */
 struct stats samples_stats(const struct samples *samples, int first, int last);

@@ -38,7 +38,7 @@ static int least_ms(struct bench *b, cl_kernel kernel, size_t items, size_t grou
         cl_ulong from = 0, to = 0;
         cl_event done = NULL;
         const double start = bench_now();
-        double took;
+        double seconds, took;
 
         if ((code = bench_cl(
                  b, clEnqueueNDRangeKernel(b->queue, kernel, 1, NULL, &items, group ? &group : NULL, 0, NULL, &done),
@@ -48,9 +48,9 @@ static int least_ms(struct bench *b, cl_kernel kernel, size_t items, size_t grou
         clGetEventProfilingInfo(done, CL_PROFILING_COMMAND_START, sizeof from, &from, NULL);
         clGetEventProfilingInfo(done, CL_PROFILING_COMMAND_END, sizeof to, &to, NULL);
         clReleaseEvent(done);
-        took = (double)(to - from) * 1e-6;
-        if (to <= from || took < .01 * (bench_now() - start)) /* events may tell no times, or nonsense */
-            took = 1e3 * (bench_now() - start);
+        seconds = bench_now() - start;
+        took = to > from ? (double)(to - from) * 1e-6 : 0;
+        took = bench_clockless(took, seconds) ? 1e3 * seconds : took;
         *ms = i == 0 || took < *ms ? took : *ms;
     }
     return code;
