@@ -122,7 +122,7 @@ static inline void copy_tile(__local const tile_t *tile, __global const elem *mi
     const int row = get_local_id(0) / 8, chunk = get_local_id(0) % 8;
     const int2 whole = tile->keys[0];
 
-    if (EVEN && ENTRIES == 1 && aligned && whole.y == 64) { /* most tiles */
+    if ((EVEN & (ENTRIES == 1)) && aligned && whole.y == 64) { /* most tiles */
         copy_even(mine + (ulong)(whole.x + row) * stride, stride, to);
         return;
     }

@@ -18,18 +18,14 @@
 #define WG 64 /* work-items side by side in a group */
 #endif
 
-#define CAT_(a, b) a##b
-#define CAT(a, b)  CAT_(a, b)
-#define vec        CAT(float, VEC)
-#define LOAD_VEC   CAT(LOAD, VEC)
-#define STORE_VEC  CAT(vstore, VEC)
-#define AHEAD      8 /* tokens loaded at once */
+#define CAT_(a, b)        a##b
+#define CAT(a, b)         CAT_(a, b)
+#define vec               CAT(float, VEC)
+#define LOAD_VEC          CAT(LOAD, VEC)
+#define STORE_VEC         CAT(vstore, VEC)
+#define AHEAD             8 /* tokens loaded at once */
 
-#if VEC == 8
-#define LOAD(p, i, whole) ((whole) ? WHOLE8((p) + (i)) : LOAD_VEC(p, i))
-#else
-#define LOAD(p, i, whole) LOAD_VEC(p, i)
-#endif
+#define LOAD(p, i, whole) ((whole) ? CAT(WHOLE, VEC)((p) + (i)) : LOAD_VEC(p, i))
 
 /* Maximum, minimum and sum of n >= 1 tokens; `whole`: addresses are those of whole vectors. */
 static inline void reduce(__global const elem *from, ulong stride, int n, int whole, vec *high, vec *low, vec *sum)
@@ -87,7 +83,7 @@ pool(__global const elem *q, ulong4 q_at, __global float *q_pooled, ulong q_pool
             (keys ? k_pooled + k_pooled_at : q_pooled + q_pooled_at) + place * ((keys ? k_n : q_n) * D) + c;
         vec high, low, sum;
 
-        if (VEC == 8 && (((ulong)from | x_at.z * sizeof(elem)) & (8 * sizeof(elem) - 1)) == 0)
+        if ((((ulong)from | x_at.z * sizeof(elem)) & (VEC * sizeof(elem) - 1)) == 0)
             reduce(from, x_at.z, n, 1, &high, &low, &sum);
         else
             reduce(from, x_at.z, n, 0, &high, &low, &sum);

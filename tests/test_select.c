@@ -274,13 +274,37 @@ static void long_rows(void **state)
     }
 }
 
+/* Rows that one, two, some of the warps of a group share. */
+static void middling_rows(void **state)
+{
+    static const struct shape s[] = {
+        {.batch = 2, .sq = 13, .sk = 4 * 300},
+        {.batch = 1, .sq = 13, .sk = 4 * 700 - 1},
+        {.batch = 1, .sq = 13, .sk = 4 * 1030},
+        {.batch = 1, .sq = 13, .sk = 4 * 2048},
+    };
+    static const double values[] = {100, 0.05, 4000, 2e-4, 0.9};
+
+    (void)state;
+    for (size_t r = 0; r < CLG_COUNT(rules); r++) {
+        clgaze_problem p = select_problem(rules[r]);
+
+        p.q_heads = 2;
+        p.kv_heads = 1;
+        p.value = values[r];
+        p.sink = (int32_t)r % 2;
+        check_op(CLGAZE_SELECT, &p, s, CLG_COUNT(s), NULL);
+        check_op(CLGAZE_SELECT, &p, s, CLG_COUNT(s), strange_rows);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule),      cmocka_unit_test(strange_scores),  cmocka_unit_test(bounds_met),
         cmocka_unit_test(forced_blocks),   cmocka_unit_test(bounded_numbers), cmocka_unit_test(narrow_lists),
         cmocka_unit_test(per_head_values), cmocka_unit_test(scopes),          cmocka_unit_test(packed),
-        cmocka_unit_test(long_rows),
+        cmocka_unit_test(long_rows),       cmocka_unit_test(middling_rows),
     };
 
     return TEST_MAIN(tests);
