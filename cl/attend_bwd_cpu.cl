@@ -174,10 +174,7 @@ static inline void put_rows(const float *from, float share, int n, __global floa
         for (int x = 0; x < D; x += 4) {
             float4 a[4];
 
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                a[e] = vload4(0, from + (x + e) * NR + r);
-            turn4(a);
+            take4(from, r, x, a);
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 if (r + e < n) {

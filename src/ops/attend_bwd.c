@@ -72,42 +72,27 @@ clgaze_status clg_bwd_delta(struct clg_run *run)
 
 void clg_bwd_kv_args(const struct clg_run *run, int block_q, int block_k, struct clg_bwd_kv_args *a)
 {
-    const clgaze_problem *p = run->p;
-    const struct clg_sizes *n = &run->n;
     const clgaze_tensors *t = &run->t;
-    const clgaze_tensor delta = delta_of(run), map = map_of(run);
+    struct clg_attend_args *at = &a->attend;
     const struct clg_arg list[CLG_BWD_KV_ARGS] = {
-        CLG_ARG(t->q.buffer),    CLG_ARG(a->q_at),      CLG_ARG(t->k.buffer),    CLG_ARG(a->k_at),
-        CLG_ARG(t->v.buffer),    CLG_ARG(a->v_at),      CLG_ARG(t->dout.buffer), CLG_ARG(a->dout_at),
-        CLG_ARG(t->lse.buffer),  CLG_ARG(a->l_at),      CLG_ARG(run->workspace), CLG_ARG(a->delta_at),
-        CLG_ARG(run->workspace), CLG_ARG(a->map_at),    CLG_ARG(a->list_heads),  CLG_ARG(a->cols),
-        CLG_ARG(t->dk.buffer),   CLG_ARG(a->dk_at),     CLG_ARG(t->dv.buffer),   CLG_ARG(a->dv_at),
-        CLG_ARG(run->workspace), CLG_ARG(a->seqs_from), CLG_ARG(a->sequences),   CLG_ARG(a->sq),
-        CLG_ARG(a->sk),          CLG_ARG(a->rows),      CLG_ARG(a->block_q),     CLG_ARG(a->block_k),
-        CLG_ARG(a->q_heads),     CLG_ARG(a->group),     CLG_ARG(a->fold),        CLG_ARG(a->scale)};
+        CLG_ARG(t->q.buffer),    CLG_ARG(at->q_at),      CLG_ARG(t->k.buffer),    CLG_ARG(at->k_at),
+        CLG_ARG(t->v.buffer),    CLG_ARG(at->v_at),      CLG_ARG(t->dout.buffer), CLG_ARG(a->dout_at),
+        CLG_ARG(t->lse.buffer),  CLG_ARG(at->l_at),      CLG_ARG(run->workspace), CLG_ARG(a->delta_at),
+        CLG_ARG(run->workspace), CLG_ARG(a->map_at),     CLG_ARG(at->list_heads), CLG_ARG(a->cols),
+        CLG_ARG(t->dk.buffer),   CLG_ARG(a->dk_at),      CLG_ARG(t->dv.buffer),   CLG_ARG(a->dv_at),
+        CLG_ARG(run->workspace), CLG_ARG(at->seqs_from), CLG_ARG(at->sequences),  CLG_ARG(at->sq),
+        CLG_ARG(at->sk),         CLG_ARG(at->rows),      CLG_ARG(at->block_q),    CLG_ARG(at->block_k),
+        CLG_ARG(at->q_heads),    CLG_ARG(at->group),     CLG_ARG(at->fold),       CLG_ARG(at->scale)};
 
     memcpy(a->list, list, sizeof list);
-    a->q_at = clg_at(&t->q);
-    a->k_at = clg_at(&t->k);
-    a->v_at = clg_at(&t->v);
+    clg_attend_args(run, block_q, block_k, at);
+    scales(run->p, &at->fold, &at->scale);
     a->dout_at = clg_at(&t->dout);
     a->dk_at = clg_at(&t->dk);
     a->dv_at = clg_at(&t->dv);
-    a->l_at = t->lse.offset;
-    a->delta_at = delta.offset;
-    a->map_at = map.offset;
-    a->seqs_from = clg_seqs_from(run);
-    a->block_q = block_q;
-    a->block_k = block_k;
-    a->list_heads = n->list_heads;
-    a->cols = n->cols;
-    a->sequences = n->sequences;
-    a->sq = n->sq;
-    a->sk = n->sk;
-    a->rows = n->rows;
-    a->q_heads = p->q_heads;
-    a->group = p->q_heads / p->kv_heads;
-    scales(p, &a->fold, &a->scale);
+    a->delta_at = delta_of(run).offset;
+    a->map_at = map_of(run).offset;
+    a->cols = run->n.cols;
 }
 
 clgaze_status clg_bwd_kv(struct clg_run *run, struct clg_cut cut)

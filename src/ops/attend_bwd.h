@@ -20,10 +20,10 @@ clgaze_status clg_bwd_q(struct clg_run *run, struct clg_cut cut);
 /* The arguments of clg_bwd_kv(); a strategy may add more. */
 enum { CLG_BWD_KV_ARGS = 32 };
 struct clg_bwd_kv_args {
-    cl_ulong4 q_at, k_at, v_at, dout_at, dk_at, dv_at;
-    cl_ulong l_at, delta_at, map_at, seqs_from;
-    cl_int block_q, block_k, list_heads, cols, sequences, sq, sk, rows, q_heads, group;
-    cl_float fold, scale;
+    struct clg_attend_args attend; /* fold and scale as attend_bwd has them */
+    cl_ulong4 dout_at, dk_at, dv_at;
+    cl_ulong delta_at, map_at;
+    cl_int cols;
     struct clg_arg list[CLG_BWD_KV_ARGS + 8];
 };
 void clg_bwd_kv_args(const struct clg_run *run, int block_q, int block_k, struct clg_bwd_kv_args *a);
