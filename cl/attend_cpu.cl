@@ -193,6 +193,15 @@ static inline void load_queries(__global const elem *from, ulong stride, int n, 
         }
 }
 
+/* Four channels from x on of four rows from r on of one panel, as four rows. */
+static inline void take4(const float *panel, int r, int x, float4 *a)
+{
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+        a[e] = vload4(0, panel + (x + e) * NR + r);
+    turn4(a);
+}
+
 /* Write `n` rows of one panel of O^T, each times its `share`. */
 static inline void store_rows(const float *from, const float *share, int n, __global elem *to, ulong stride)
 {
@@ -200,10 +209,7 @@ static inline void store_rows(const float *from, const float *share, int n, __gl
         for (int x = 0; x < D; x += 4) {
             float4 a[4];
 
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                a[e] = vload4(0, from + (x + e) * NR + r);
-            turn4(a);
+            take4(from, r, x, a);
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 if (r + e < n) {

@@ -206,6 +206,41 @@ static void widths(void **state)
     check_op(CLGAZE_ATTEND_BWD, &p, s, CLG_COUNT(s), NULL);
 }
 
+/* A CPU strategy cuts heads for the processors that there are: right for any number of them. */
+static void any_processors(const clgaze_problem *p)
+{
+    static const struct shape long_one = {.batch = 2, .sq = 97, .sk = 110};
+    static const size_t processors[] = {1, 3, 5, 64};
+    clgaze_context *ctx = test_context();
+    const size_t there_are = ctx->device.compute_units;
+    clgaze_plan *plan = plan_of(CLGAZE_ATTEND_BWD, p);
+    struct test_case c;
+
+    case_make(&c, CLGAZE_ATTEND_BWD, p, p->packed ? &several[0] : &long_one, NULL, 11);
+    for (size_t i = 0; i < CLG_COUNT(processors); i++) {
+        ctx->device.compute_units = processors[i];
+        if (!run_case(&c, CLGAZE_ATTEND_BWD, plan, ctx, test_queue()) || !check_results(&c, CLGAZE_ATTEND_BWD))
+            fail_msg("%s, %zu processors: %s", p->kernel, processors[i], c.why);
+    }
+    ctx->device.compute_units = there_are;
+    clgaze_plan_free(plan);
+    case_free(&c);
+}
+
+static void processors(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        clgaze_problem p = problem((clgaze_dtype)(i % 3), 6, 3, 40, 8, 8);
+
+        p.packed = i / 3;
+        p.lists = i % 2 ? CLGAZE_LISTS_DENSE : CLGAZE_LISTS_BLOCKS;
+        p.max_batch = p.packed ? 5 : 2;
+        p.max_q = p.max_k = 128;
+        every_kernel(CLGAZE_ATTEND_BWD, &p, any_processors);
+    }
+}
+
 /* ---- laws ------------------------------------------------------------------ */
 
 enum { SQ = 21, SK = 29, HQ = 4, HK = 2, DIM = 32 };
@@ -416,7 +451,8 @@ int main(void)
         cmocka_unit_test(block_sizes), cmocka_unit_test(head_sizes),  cmocka_unit_test(dtypes),
         cmocka_unit_test(list_forms),  cmocka_unit_test(not_causal),  cmocka_unit_test(packed),
         cmocka_unit_test(own_scale),   cmocka_unit_test(hard_logits), cmocka_unit_test(odd_lists),
-        cmocka_unit_test(widths),      cmocka_unit_test(laws),        cmocka_unit_test(refusals),
+        cmocka_unit_test(widths),      cmocka_unit_test(processors),  cmocka_unit_test(laws),
+        cmocka_unit_test(refusals),
     };
 
     return TEST_MAIN(tests);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attend_bwd.c: launcher of cl/bwd.cl and of cl/attend_bwd.cl, for any device,
- * and cl/attend_bwd_cpu.cl; both take the same arguments.
+ * attend_bwd.c: launcher of cl/bwd.cl and of cl/attend_bwd.cl, for any device.
  */
+#include <string.h>
+
 #include "attend_bwd.h"
 
 /* x = scale q . k: in log2 units and as it is. */
@@ -69,60 +70,43 @@ clgaze_status clg_bwd_delta(struct clg_run *run)
     return clg_enqueue(run, CLG_BWD_DELTA, groups, local, args, CLG_COUNT(args));
 }
 
+void clg_bwd_kv_args(const struct clg_run *run, int block_q, int block_k, struct clg_bwd_kv_args *a)
+{
+    const clgaze_tensors *t = &run->t;
+    struct clg_attend_args *at = &a->attend;
+    const struct clg_arg list[CLG_BWD_KV_ARGS] = {
+        CLG_ARG(t->q.buffer),    CLG_ARG(at->q_at),      CLG_ARG(t->k.buffer),    CLG_ARG(at->k_at),
+        CLG_ARG(t->v.buffer),    CLG_ARG(at->v_at),      CLG_ARG(t->dout.buffer), CLG_ARG(a->dout_at),
+        CLG_ARG(t->lse.buffer),  CLG_ARG(at->l_at),      CLG_ARG(run->workspace), CLG_ARG(a->delta_at),
+        CLG_ARG(run->workspace), CLG_ARG(a->map_at),     CLG_ARG(at->list_heads), CLG_ARG(a->cols),
+        CLG_ARG(t->dk.buffer),   CLG_ARG(a->dk_at),      CLG_ARG(t->dv.buffer),   CLG_ARG(a->dv_at),
+        CLG_ARG(run->workspace), CLG_ARG(at->seqs_from), CLG_ARG(at->sequences),  CLG_ARG(at->sq),
+        CLG_ARG(at->sk),         CLG_ARG(at->rows),      CLG_ARG(at->block_q),    CLG_ARG(at->block_k),
+        CLG_ARG(at->q_heads),    CLG_ARG(at->group),     CLG_ARG(at->fold),       CLG_ARG(at->scale)};
+
+    memcpy(a->list, list, sizeof list);
+    clg_attend_args(run, block_q, block_k, at);
+    scales(run->p, &at->fold, &at->scale);
+    a->dout_at = clg_at(&t->dout);
+    a->dk_at = clg_at(&t->dk);
+    a->dv_at = clg_at(&t->dv);
+    a->delta_at = delta_of(run).offset;
+    a->map_at = map_of(run).offset;
+    a->cols = run->n.cols;
+}
+
 clgaze_status clg_bwd_kv(struct clg_run *run, struct clg_cut cut)
 {
     const clgaze_problem *p = run->p;
     const struct clg_sizes *n = &run->n;
-    const clgaze_tensors *t = &run->t;
-    const clgaze_tensor delta = delta_of(run), map = map_of(run);
-    const cl_ulong4 q_at = clg_at(&t->q), k_at = clg_at(&t->k), v_at = clg_at(&t->v), dout_at = clg_at(&t->dout);
-    const cl_ulong4 dk_at = clg_at(&t->dk), dv_at = clg_at(&t->dv);
-    const cl_ulong l_at = t->lse.offset, delta_at = delta.offset, map_at = map.offset;
-    const cl_ulong seqs_from = clg_seqs_from(run);
-    const cl_int block_q = clg_attend_block(p, p->block_q, 64), block_k = clg_attend_block(p, p->block_k, cut.rows);
-    const cl_int list_heads = n->list_heads, cols = n->cols, sequences = n->sequences, sq = n->sq, sk = n->sk;
-    const cl_int rows = n->rows, q_heads = p->q_heads, group = p->q_heads / p->kv_heads;
+    const int block_k = clg_attend_block(p, p->block_k, cut.rows);
     const size_t groups[3] = {clg_attend_tiles(n->longest_k, block_k, cut.rows), (size_t)p->kv_heads,
-                              (size_t)sequences};
+                              (size_t)n->sequences};
     const size_t local[3] = {cut.items, 1, 1};
-    cl_float fold, scale;
-    const struct clg_arg args[] = {
-        CLG_ARG(t->q.buffer),
-        CLG_ARG(q_at),
-        CLG_ARG(t->k.buffer),
-        CLG_ARG(k_at),
-        CLG_ARG(t->v.buffer),
-        CLG_ARG(v_at),
-        CLG_ARG(t->dout.buffer),
-        CLG_ARG(dout_at),
-        CLG_ARG(t->lse.buffer),
-        CLG_ARG(l_at),
-        CLG_ARG(delta.buffer),
-        CLG_ARG(delta_at),
-        CLG_ARG(map.buffer),
-        CLG_ARG(map_at),
-        CLG_ARG(list_heads),
-        CLG_ARG(cols),
-        CLG_ARG(t->dk.buffer),
-        CLG_ARG(dk_at),
-        CLG_ARG(t->dv.buffer),
-        CLG_ARG(dv_at),
-        CLG_ARG(run->workspace),
-        CLG_ARG(seqs_from),
-        CLG_ARG(sequences),
-        CLG_ARG(sq),
-        CLG_ARG(sk),
-        CLG_ARG(rows),
-        CLG_ARG(block_q),
-        CLG_ARG(block_k),
-        CLG_ARG(q_heads),
-        CLG_ARG(group),
-        CLG_ARG(fold),
-        CLG_ARG(scale),
-    };
+    struct clg_bwd_kv_args args;
 
-    scales(p, &fold, &scale);
-    return clg_enqueue_long(run, CLG_BWD_KV, groups, local, args, CLG_COUNT(args), 4 * clg_attention_macs(run));
+    clg_bwd_kv_args(run, clg_attend_block(p, p->block_q, 64), block_k, &args);
+    return clg_enqueue_long(run, CLG_BWD_KV, groups, local, args.list, CLG_BWD_KV_ARGS, 4 * clg_attention_macs(run));
 }
 
 clgaze_status clg_bwd_q(struct clg_run *run, struct clg_cut cut)
@@ -233,25 +217,4 @@ const struct clg_kernel clg_kernel_attend_bwd = {
     .define = clg_attend_define,
     .fits = fits,
     .launch = launch,
-};
-
-/* ---- CPUs ------------------------------------------------------------------ */
-
-static clgaze_status launch_cpu(struct clg_run *run)
-{
-    return clg_bwd_launch(run, (struct clg_cut){run->stage->values[CLG_CPU_BM], 1, 1});
-}
-
-const struct clg_kernel clg_kernel_attend_bwd_cpu = {
-    .op = "attend_bwd",
-    .name = "attend_bwd_cpu",
-    .cpu = true,
-    .space = clg_attend_cpu_space,
-    .sources = (const char *const[]){"common.cl", "attend_cpu.cl", "bwd.cl", "attend_bwd_cpu.cl", NULL},
-    .entries = (const char *const[]){"bwd_map", "bwd_delta", "bwd_kv_cpu", "bwd_q_cpu", NULL},
-    .options = "-cl-fast-relaxed-math",
-    .key = clg_attend_key,
-    .define = clg_attend_define,
-    .fits = clg_attend_cpu_fits,
-    .launch = launch_cpu,
 };
