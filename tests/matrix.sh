@@ -58,9 +58,10 @@ for program in "$@"; do
     clgaze-run) set -- selftest --device "$CLGAZE_TEST_DEVICE" ;;
     *) set -- ;;
     esac
-    echo "== $title"
     code=0
+    start=$(date +%s)
     timeout "$most" "$program" "$@" >"$work/log" 2>&1 || code=$?
+    echo "== $title, $(($(date +%s) - start)) s"
     if grep -q 'Unknown work group' "$work/log"; then
         echo "SKIPPED: this PoCL has no work-group method ${name#pocl_}"
         exit 77
