@@ -201,6 +201,9 @@ float clg_decode(const unsigned char *at, clgaze_dtype dtype);
 
 bool clg_store_open(clgaze_context *ctx); /* false: no memory */
 void clg_store_close(clgaze_context *ctx);
+/* While a plan uses the context's queue: one at a time, where threads may not share a queue. */
+void clg_turn_begin(const clgaze_context *ctx);
+void clg_turn_end(const clgaze_context *ctx);
 /* Build, load or find the program of a kernel; `program` is retained for the
  * caller, `entry` lives as long as the context.  A program that has failed its
  * self-test in this context, or .prove's compiler, is refused with the reason. */

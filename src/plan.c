@@ -118,7 +118,10 @@ clgaze_status clgaze_plan_create(clgaze_context *ctx, clgaze_op op, const clgaze
     plan->op = op;
     TRY(copy_problem(ctx, problem, &plan->problem));
     TRY(choose_stages(ctx, plan));
-    TRY(build_stages(ctx, plan));
+    clg_turn_begin(ctx);
+    st = build_stages(ctx, plan);
+    clg_turn_end(ctx);
+    TRY(st);
     *result = plan;
     plan = NULL;
 out:

@@ -23,6 +23,7 @@ struct clg_program {
 /* Lives apart from the context, so that its doubles (struct clg_ear) share it. */
 struct clg_store {
     pthread_mutex_t lock; /* guards the list, and what changes in its entries */
+    pthread_mutex_t turn; /* of clg_turn_begin()                              */
     struct clg_program *first;
 };
 
@@ -126,8 +127,11 @@ static uint64_t binary_key(const clgaze_context *ctx, const struct clg_kernel *k
 bool clg_store_open(clgaze_context *ctx)
 {
     ctx->store = clg_alloc(ctx, sizeof *ctx->store);
-    if (ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0)
-        return true;
+    if (ctx->store && pthread_mutex_init(&ctx->store->lock, NULL) == 0) {
+        if (pthread_mutex_init(&ctx->store->turn, NULL) == 0)
+            return true;
+        pthread_mutex_destroy(&ctx->store->lock);
+    }
     clg_release(ctx, ctx->store);
     ctx->store = NULL;
     return false;
@@ -146,7 +150,21 @@ void clg_store_close(clgaze_context *ctx)
         clg_release(ctx, e);
     }
     pthread_mutex_destroy(&ctx->store->lock);
+    pthread_mutex_destroy(&ctx->store->turn);
     clg_release(ctx, ctx->store);
+}
+
+/* Mesa 22.3 spoils the heap when threads use one queue at the same time. */
+void clg_turn_begin(const clgaze_context *ctx)
+{
+    if (ctx->device.rusticl)
+        pthread_mutex_lock(&ctx->store->turn);
+}
+
+void clg_turn_end(const clgaze_context *ctx)
+{
+    if (ctx->device.rusticl)
+        pthread_mutex_unlock(&ctx->store->turn);
 }
 
 static struct clg_program *find(clgaze_context *ctx, const struct clg_kernel *kernel, const char *options,

@@ -4,7 +4,8 @@
  *
  * Each operation has one good call.  A row changes one thing of it; the answer
  * must be the status and one sentence with the words, nothing may be enqueued
- * or written, and the good call must then still give the right results.
+ * or written, and the good call must then still give the right results (at tiny
+ * sizes after the last row and some before it: a slow runtime compiles for each call).
  */
 #include <limits.h>
 #include <stdio.h>
@@ -115,9 +116,12 @@ static void assert_works(struct stand *s, const char *row)
 static void refused(struct stand *s, const char *row, const clgaze_tensor *each, clgaze_call call,
                     clgaze_status status, const char *words)
 {
+    static int rows;
+
     assert_refused(row, run(s, each, call), status, words);
     assert_untouched(s, row);
-    assert_works(s, row);
+    if (!tiny() || ++rows % 16 == 0)
+        assert_works(s, row);
 }
 
 /* ---- the stands: each operation, and the forms that need other tensors ------------ */
@@ -151,6 +155,7 @@ static void each_stand(stand_fn what)
         set_up(&s, op, p, p.packed ? &packs : &plain);
         assert_works(&s, "nothing");
         what(&s);
+        assert_works(&s, "the last row");
         tear_down(&s);
     }
 }
@@ -248,7 +253,6 @@ static void sizes(struct stand *s)
                 assert_refused(row, st, st, words);
                 assert_untouched(s, row);
             }
-    assert_works(s, "sizes");
 }
 
 /* One more than the others have. */
@@ -272,7 +276,6 @@ static void disagreement(struct stand *s)
             assert_refused(row, st, st, ".shape[");
             assert_untouched(s, row);
         }
-    assert_works(s, "disagreement");
 }
 
 static void strides(struct stand *s)
@@ -522,7 +525,6 @@ static void nulls(struct stand *s)
         forget();
         assert_refused("call", runs[op](s->plan, &tensors, NULL), CLGAZE_ERR_NULL, "call is NULL");
     }
-    assert_works(s, "NULL");
 }
 
 /* `done` may be absent; the calls are then in the queue all the same. */
@@ -533,7 +535,6 @@ static void no_event(struct stand *s)
     memcpy(&tensors, s->t, sizeof tensors);
     assert_ok(clgaze_run(s->plan, s->op, &tensors, &s->call));
     assert_int_equal(clFinish(test_queue()), CL_SUCCESS);
-    assert_works(s, "no event");
 }
 
 static void pointers(void **state)

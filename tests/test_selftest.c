@@ -159,6 +159,8 @@ static void test_rules(void **state)
     (void)state;
     for (int rule = CLGAZE_TOP_K; rule <= CLGAZE_TOP_P; rule++)
         for (int scope = CLGAZE_SCOPE_Q; scope <= CLGAZE_SCOPE_ONE; scope++) {
+            if (tiny() && (rule + scope) % 3 != 2) /* each compiles; each rule and each scope is there */
+                continue;
             p.rule = (clgaze_rule)rule;
             p.scope = (clgaze_scope)scope;
             p.value = values[rule];
