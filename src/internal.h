@@ -319,6 +319,7 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
 /* "f16 d128 b64 g4 n32k": the problem as records name it; tune.c. */
 void clg_problem_key(const struct clg_kernel *kernel, const clgaze_problem *p, struct clg_text *text);
 const char *clg_op_name(clgaze_op op);
+bool clg_plan_holds(clgaze_op plan, int op); /* is it a stage of a plan of `plan`? */
 clgaze_status clg_limits_check(const clgaze_context *ctx, clgaze_op op, const clgaze_problem *p); /* prefill.c */
 clgaze_status clg_place_workspace(const clgaze_context *ctx, clgaze_plan *plan);                  /* prefill.c */
 extern const struct clg_kernel clg_kernel_seqs, clg_kernel_lists;

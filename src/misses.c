@@ -101,21 +101,25 @@ static void tune_now(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p,
 void clg_misses_note(clgaze_context *ctx, clgaze_op op, const clgaze_problem *p)
 {
     const double end = ctx->tuning_seconds > 0 ? clg_seconds() + ctx->tuning_seconds : 0;
-    bool missed[CLG_OPS], missed_all;
+    bool missed[CLG_STAGES];
 
     if (!ctx->misses)
         return;
-    for (int i = 0; i < CLG_OPS; i++)
-        missed[i] = (op == CLGAZE_PREFILL || (int)op == i) && note(ctx, (clgaze_op)i, p);
-    missed_all = op == CLGAZE_PREFILL && p->auto_density > 0 && note(ctx, op, p);
+    for (int i = 0; i < CLG_STAGES; i++) {
+        const bool break_even = i == CLGAZE_PREFILL && (int)op == i && p->auto_density > 0;
+
+        missed[i] = (break_even || clg_plan_holds(op, i)) && note(ctx, (clgaze_op)i, p);
+    }
     if (!(end > 0))
         return;
     pthread_mutex_lock(&ctx->misses->tuning);
-    for (int i = CLG_OPS - 1; i >= 0; i--) /* attend first: there is most to gain */
-        if (missed[i] && clg_seconds() < end)
-            tune_now(ctx, (clgaze_op)i, p, end - clg_seconds());
-    if (missed_all && clg_seconds() < end) /* its break-even, when the five are what they will be */
-        tune_now(ctx, op, p, end - clg_seconds());
+    for (int i = 0; i < CLG_STAGES; i++) {
+        /* Attend first, where there is most to gain; what is made of others when they are what they will be. */
+        const int next = i < CLG_OPS ? CLG_OPS - 1 - i : i;
+
+        if (missed[next] && clg_seconds() < end)
+            tune_now(ctx, (clgaze_op)next, p, end - clg_seconds());
+    }
     pthread_mutex_unlock(&ctx->misses->tuning);
 }
 

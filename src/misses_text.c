@@ -103,9 +103,9 @@ static bool take_line(clgaze_context *ctx, char *line, struct clg_miss *miss)
 
     memset(miss, 0, sizeof *miss);
     miss->problem = clgaze_problem_default();
-    while (word && op <= CLGAZE_PREFILL && strcmp(word, clg_op_name((clgaze_op)op)) != 0)
+    while (word && op < CLG_STAGES && strcmp(word, clg_op_name((clgaze_op)op)) != 0)
         op++;
-    if (!word || op > CLGAZE_PREFILL)
+    if (!word || op == CLG_STAGES)
         return false;
     miss->op = (clgaze_op)op;
     for (word = strtok_r(NULL, " ", &rest); word; word = strtok_r(NULL, " ", &rest))

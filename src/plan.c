@@ -9,7 +9,7 @@
 
 /* ---- plans ----------------------------------------------------------------- */
 
-static bool holds(clgaze_op plan, int op)
+bool clg_plan_holds(clgaze_op plan, int op)
 {
     if (plan == CLGAZE_PREFILL)
         return op < CLG_OPS;
@@ -58,7 +58,7 @@ static clgaze_status choose_stages(clgaze_context *ctx, clgaze_plan *plan)
     if (makes_lists(plan->op, p))
         plan->lists.kernel = &clg_kernel_lists;
     for (int op = 0; op < CLG_STAGES; op++) {
-        if (holds(plan->op, op))
+        if (clg_plan_holds(plan->op, op))
             TRY(clg_choose(ctx, (clgaze_op)op, p, NULL, &plan->stage[op]));
     }
     TRY(clg_place_workspace(ctx, plan));
@@ -165,7 +165,7 @@ size_t clgaze_plan_workspace(const clgaze_plan *plan)
 
 int32_t clgaze_plan_width(const clgaze_plan *plan)
 {
-    return plan && holds(plan->op, CLGAZE_SELECT) ? clg_list_width(&plan->problem) : 0;
+    return plan && clg_plan_holds(plan->op, CLGAZE_SELECT) ? clg_list_width(&plan->problem) : 0;
 }
 
 static const struct clg_stage *stage_of(const clgaze_plan *plan, clgaze_op op)

@@ -39,8 +39,6 @@ clgaze_status clgaze_tuning_problem(clgaze_context *ctx, clgaze_op op, const clg
     if (!ctx)
         return CLGAZE_ERR_NULL;
     NEED(problem && text, CLGAZE_ERR_NULL, "%s is NULL", problem ? "text" : "problem");
-    NEED(op >= CLGAZE_POOL && op <= CLGAZE_PREFILL, CLGAZE_ERR_VALUE,
-         "op is %d; what is tuned are prefill and its operations one by one", (int)op);
     TRY(clg_problem_check(ctx, op, problem));
     while (*kernel && strcmp((*kernel)->op, clg_op_name(op)) != 0)
         kernel++;

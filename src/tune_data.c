@@ -22,7 +22,10 @@ clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p)
                             [CLGAZE_SCORE] = pooled + map,
                             [CLGAZE_SELECT] = 2 * map,
                             [CLGAZE_ATTEND] = 2 * head + map / ONE_IN,
-                            [CLGAZE_PREFILL] = 3 * head + 2 * pooled + map};
+                            [CLGAZE_PREFILL] = 3 * head + 2 * pooled + map,
+                            [CLGAZE_TRUTH] = 2 * head + map,
+                            [CLGAZE_DISTILL] = 2 * pooled + 2 * map,
+                            [CLGAZE_ATTEND_BWD] = 4 * head + map / ONE_IN};
     const double heads = MOST_BYTES / (bytes[op] * group);
     clgaze_problem s = *p;
 
@@ -30,6 +33,7 @@ clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p)
     s.max_batch = 1;
     s.value = p->values ? (double)p->values[0] : p->value;
     s.values = NULL;
+    s.scale = 0; /* made-up scores stay small */
     s.auto_density = 0;
     s.kernel = NULL;
     s.width = 0;
@@ -117,7 +121,7 @@ static clgaze_status put_rows(struct tune_data *d)
 {
     const clgaze_context *ctx = d->ctx;
     const int64_t *v = d->check.value;
-    const bool lists = d->op == CLGAZE_ATTEND;
+    const bool lists = d->check.role[BLOCKS] == INPUT;
     const int nq = (int)v[NQ], width = (int)(lists ? v[WIDTH] : v[NK]);
     const size_t rows = (size_t)(lists ? v[HL] : v[HS]) * (size_t)nq, bytes = rows * (size_t)width * sizeof(float);
     int32_t *counts = clg_alloc(ctx, rows * sizeof *counts), *room = clg_alloc(ctx, bytes);
@@ -139,6 +143,19 @@ out:
     return st;
 }
 
+/* Weights are exp(score - lse): as small as of some hundred keys that are alike. */
+static clgaze_status put_lse(struct tune_data *d, size_t n)
+{
+    static const cl_float lse = 6.0f;
+    const clgaze_context *ctx = d->ctx;
+    clgaze_status st = CLGAZE_OK;
+
+    TRY_CL(clEnqueueFillBuffer(ctx->queue, d->buffer[LSE], &lse, sizeof lse, 0, n * sizeof lse, 0, NULL, NULL));
+    TRY_CL(clFinish(ctx->queue));
+out:
+    return st;
+}
+
 static clgaze_status put(struct tune_data *d, int f)
 {
     const clgaze_context *ctx = d->ctx;
@@ -151,8 +168,9 @@ static clgaze_status put(struct tune_data *d, int f)
     NEED(err == CL_SUCCESS, CLGAZE_ERR_OPENCL, "clCreateBuffer answered %d for tuning", (int)err);
     x.buffer = d->buffer[f];
     *clg_field_of(&d->check, f) = x;
-    if (d->check.role[f] == INPUT && clg_fields[f].type < T_I32 && f != SCORES)
-        TRY(put_numbers(d, f, x.dtype, n));
+    if (d->check.role[f] != INPUT || clg_fields[f].type >= T_I32 || f == SCORES)
+        goto out;
+    TRY(f == LSE ? put_lse(d, n) : put_numbers(d, f, x.dtype, n));
 out:
     return st;
 }
@@ -172,7 +190,14 @@ static void dimensions(struct tune_data *d)
     v[HS] = p->q_heads;
     v[NQ] = (d->sq + p->block_q - 1) / p->block_q;
     v[NK] = v[NB] = (d->sk + p->block_k - 1) / p->block_k;
-    v[WIDTH] = d->op == CLGAZE_ATTEND ? v[NK] : clg_list_width(p);
+    v[WIDTH] = d->op == CLGAZE_ATTEND || d->op == CLGAZE_ATTEND_BWD ? v[NK] : clg_list_width(p);
+}
+
+/* Gradients of keys come from the queries that keep them: few queries of many keys would be all
+ * beginnings, so both are cut alike. */
+static int keys_of(const clgaze_problem *p, int sq)
+{
+    return (int)(((int64_t)p->max_k * sq + p->max_q - 1) / p->max_q);
 }
 
 clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaze_op op, const clgaze_problem *p,
@@ -185,7 +210,7 @@ clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaz
     d->op = op;
     d->problem = *p;
     d->sq = sq;
-    d->sk = p->max_k;
+    d->sk = op == CLGAZE_ATTEND_BWD ? keys_of(p, sq) : p->max_k;
     dimensions(d);
     d->t.q_gate.buffer = d->t.k_gate.buffer = ctx->dummy; /* pool does the sides that are there: both */
     clg_fields_roles(&d->check, op, NULL);

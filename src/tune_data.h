@@ -22,7 +22,7 @@ struct tune_data {
 /* The problem that stands for all of its class: one sequence, not packed, lists as blocks, and no
  * more heads than fit into some hundred megabytes. */
 clgaze_problem clg_tune_problem(clgaze_op op, const clgaze_problem *p);
-/* Make tensors: the last sq query tokens of max_k keys. */
+/* Make tensors: the last sq query tokens of max_k keys; of attend_bwd, of as large a part of the keys. */
 clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaze_op op, const clgaze_problem *p,
                                  int sq);
 int clg_tune_data_visible(const struct tune_data *d, int row); /* key blocks that a row of blocks sees */

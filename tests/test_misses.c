@@ -270,6 +270,52 @@ static void note(clgaze_context *ctx, int length)
     clg_misses_note(ctx, CLGAZE_POOL, &p);
 }
 
+/* A plan misses what it is made of; a miss is one of all operations, and goes when it has a record. */
+static void every_operation(void **state)
+{
+    static const struct {
+        clgaze_op op, missed[6];
+        size_t n;
+    } rows[] = {
+        {CLGAZE_TRUTH, {CLGAZE_TRUTH}, 1},
+        {CLGAZE_ATTEND_BWD, {CLGAZE_ATTEND_BWD}, 1},
+        {CLGAZE_DISTILL, {CLGAZE_GATE, CLGAZE_SCORE, CLGAZE_DISTILL}, 3},
+        {CLGAZE_PREFILL, {CLGAZE_POOL, CLGAZE_GATE, CLGAZE_SCORE, CLGAZE_SELECT, CLGAZE_ATTEND, CLGAZE_PREFILL}, 6},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(rows); i++) {
+        clgaze_context *ctx = with(under("home"), CLGAZE_TUNING_NEAREST, 0, 1);
+        clgaze_problem p = spy_problem(64), problems[6];
+        clgaze_op ops[6];
+        char path[CACHE_PATH], name[96];
+
+        p.auto_density = 0.5;
+        p.rule = CLGAZE_TOP_P;
+        p.value = 0.7;
+        clg_misses_note(ctx, rows[i].op, &p);
+        clgaze_context_free(ctx);
+        ctx = with(under("home"), CLGAZE_TUNING_NEAREST, 0, 1);
+        clg_records_forget(ctx->records, CLG_FROM_LIBRARY);
+        assert_int_equal(clgaze_tuning_misses(ctx, ops, problems, CLG_COUNT(ops)), rows[i].n);
+        for (size_t j = 0; j < rows[i].n; j++) {
+            struct clg_record r = tuned_record(ctx, "", 1);
+
+            assert_int_equal(ops[j], rows[i].missed[j]);
+            assert_int_equal(problems[j].max_q, 64);
+            r.kernel = ops[j] == CLGAZE_PREFILL ? &clg_kernel_dense : clg_kernel_find(clg_op_name(ops[j]));
+            clg_space_default(r.kernel, r.values);
+            assert_ok(clgaze_tuning_problem(ctx, ops[j], &problems[j], name, sizeof name));
+            snprintf(r.problem, sizeof r.problem, "%s", strchr(name, ' ') + 1);
+            tuned_put(ctx, r);
+            assert_int_equal(clgaze_tuning_misses(ctx, NULL, NULL, 0), rows[i].n - j - 1);
+        }
+        clgaze_context_free(ctx);
+        while (entries(under("home"), path) > 0)
+            assert_int_equal(unlink(path), 0);
+    }
+}
+
 /* Two contexts at once lose nothing; of too many the newest stay. */
 static void several_writers(void **state)
 {
@@ -376,7 +422,7 @@ static void there_and_back(void **state)
 
     (void)state;
     for (int i = 0; i < 50; i++) {
-        struct clg_miss miss = {.op = (clgaze_op)below(&r, CLG_OPS), .problem = clgaze_problem_default()};
+        struct clg_miss miss = {.op = (clgaze_op)below(&r, CLG_STAGES), .problem = clgaze_problem_default()};
         clgaze_problem *p = &miss.problem;
 
         p->dtype = (clgaze_dtype)below(&r, 3);
@@ -416,6 +462,7 @@ int main(void)
         cmocka_unit_test(plans_in_threads),
         CACHE_TEST(tuning_that_fails),
         CACHE_TEST(missed_then_tuned),
+        CACHE_TEST(every_operation),
         CACHE_TEST(several_writers),
         CACHE_TEST(a_bad_file),
         CACHE_TEST(no_folder),

@@ -35,6 +35,9 @@ static void refuses_bad_input(void **state)
         {"--problem 'attend n8kk'", "\"n8kk\" is none of"},
         {"--problem 'attend double'", "\"double\" is none of"},
         {"--problem 'pool mass'", "\"mass\" is none of"},
+        {"--problem 'truth double'", "\"double\" is none of"},
+        {"--problem 'distill mass'", "\"mass\" is none of"},
+        {"--problem attend_", "it begins with"},
     };
 
     (void)state;
@@ -129,7 +132,11 @@ static void reads_every_name(void **state)
                                         "select f32 count n128",
                                         "attend f32 d64 b16x128 g2 n256",
                                         "prefill f32 d64 b64 g4 dg64 single mass n2k",
-                                        "prefill f32 d64 b16x32 g2 dg32 double count n512"};
+                                        "prefill f32 d64 b16x32 g2 dg32 double count n512",
+                                        "truth f32 d64 b64 g4 n8k",
+                                        "truth f16 d128 b16x32 g1 n256",
+                                        "distill f32 d64 dg32 double n2k",
+                                        "attend_bwd bf16 d128 b64 g2 n4k"};
     char words[1024] = "";
     struct clg_text text = {words, sizeof words, 0};
     cJSON *root, *list;

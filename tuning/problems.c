@@ -7,6 +7,8 @@
  */
 #include "tune.h"
 
+#include "internal.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +21,6 @@ struct parts {
     int dtype[MOST], dim[MOST], block_q, block_k, group[MOST], length[MOST]; /* dtype: 1 + the enum's */
     int gate_dim, gate_double, count;
 };
-
-static const char *const ops[] = {"pool", "gate", "score", "select", "attend", "prefill"};
-enum { OPS = sizeof ops / sizeof *ops };
 
 static int add(struct tune_problems *all, const struct parts *p, int dtype, int dim, int group, int length)
 {
@@ -91,7 +90,8 @@ static int read_name(struct parts *p, const char *word)
         p->gate_double = i == 4;
     else if (i < 7)
         p->count = i == 6;
-    return i < 7 && (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT));
+    return i < 7 && (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT) ||
+                     (i < 5 && p->op == CLGAZE_DISTILL));
 }
 
 static int read_part(struct parts *p, const char *word)
@@ -126,13 +126,17 @@ static struct parts usual_of(clgaze_op op, int gpu)
 {
     struct parts p = {.op = op, .dtype = {2, 1}, .dim = {128, 64}, .group = {4, 1}, .block_q = 64, .block_k = 64};
 
+    const int learns = op == CLGAZE_TRUTH || op == CLGAZE_ATTEND_BWD;
+
     p.length[0] = 8192;
     p.length[1] = gpu ? 32768 : 2048;
-    if (op == CLGAZE_GATE || op == CLGAZE_SCORE || op == CLGAZE_SELECT)
+    if (learns)
+        p.dtype[2] = 3; /* models learn in bf16, too */
+    if (op == CLGAZE_GATE || op == CLGAZE_SCORE || op == CLGAZE_SELECT || op == CLGAZE_DISTILL)
         only(p.dtype, 1); /* they read f32 alone, or matrices of f32 as a rule */
     if (op == CLGAZE_SELECT)
         only(p.dim, 128);
-    if (op != CLGAZE_ATTEND)
+    if (op != CLGAZE_ATTEND && !learns)
         only(p.group, 4);
     if (op == CLGAZE_PREFILL) /* its operations are tuned with it: those that are usual */
         only(p.dtype, gpu ? 2 : 1);
@@ -150,10 +154,11 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
         return 1;
     }
     word = strtok_r(copy, " ", &rest);
-    while (word && op < OPS && strcmp(word, ops[op]) != 0)
+    while (word && op < CLG_STAGES && strcmp(word, clg_op_name((clgaze_op)op)) != 0)
         op++;
-    if (!word || op == OPS) {
-        snprintf(why, MAX_WHY, "it begins with pool, gate, score, select, attend or prefill");
+    if (!word || op == CLG_STAGES) {
+        snprintf(why, MAX_WHY,
+                 "it begins with pool, gate, score, select, attend, prefill, truth, distill or attend_bwd");
         return 1;
     }
     p = usual_of((clgaze_op)op, gpu);
@@ -161,7 +166,7 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
         if (!read_part(&p, word)) {
             snprintf(why, MAX_WHY,
                      "\"%.40s\" is none of f32 f16 bf16, dN head size, dgN gate size, bN or bNxM blocks, gN query "
-                     "heads a key-value head, nN or nNk tokens, single or double of gate, mass or count of select",
+                     "heads a key-value head, nN or nNk tokens, single or double of a gate, mass or count of select",
                      word);
             return 1;
         }
@@ -174,10 +179,10 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
 
 void tune_problems_usual(struct tune_problems *all, int gpu)
 {
-    static const clgaze_op order[OPS] = {CLGAZE_ATTEND, CLGAZE_POOL,   CLGAZE_SCORE,
-                                         CLGAZE_GATE,   CLGAZE_SELECT, CLGAZE_PREFILL};
+    static const clgaze_op order[] = {CLGAZE_ATTEND, CLGAZE_POOL,   CLGAZE_SCORE,
+                                      CLGAZE_GATE,   CLGAZE_SELECT, CLGAZE_PREFILL};
 
-    for (int i = 0; i < OPS; i++) {
+    for (size_t i = 0; i < CLG_COUNT(order); i++) {
         struct parts p = usual_of(order[i], gpu);
 
         if (!gpu)

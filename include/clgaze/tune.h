@@ -86,13 +86,14 @@ typedef struct clgaze_tune_options {
  * @param[in] context   Its records are changed; not while plans are made in other threads
  *                      that must not see both.
  * @param[in] n         Number of requests.
- * @param[in] requests  Operations and problems; CLGAZE_PREFILL stands for its five, and for
- *                      the break-even of the whole when they have records.  `plan` is not touched.
+ * @param[in] requests  Operations and problems, those of training too; CLGAZE_PREFILL stands for its
+ *                      five, and for the break-even of the whole when they have records; CLGAZE_DISTILL
+ *                      for its own kernel alone, beside gate and score as they are.  `plan` is not touched.
  * @param[in] options   Read during the call only; not NULL.
  *
  * @retval CLGAZE_OK             Also when the budget ended first, or nothing was better.
  * @retval CLGAZE_ERR_NULL       A NULL argument.
- * @retval CLGAZE_ERR_VALUE      A budget of 0 or less, or an operation of training.
+ * @retval CLGAZE_ERR_VALUE      A budget of 0 or less, or no operation of clgaze_op.
  * @retval CLGAZE_ERR_CANCELLED  `progress` said so; what was found is kept.
  * @retval others                As clgaze_plan_create(): no plan of a problem can be made.
  *
@@ -104,7 +105,7 @@ CLGAZE_API clgaze_status clgaze_tune(clgaze_context *context, size_t n, const cl
 /**
  * Write a problem as the tuner names it.
  *
- * @param[in]  op    One of the five, or CLGAZE_PREFILL for the break-even.
+ * @param[in]  op    Any; CLGAZE_PREFILL for the break-even.
  * @param[out] text  "attend f16 d128 b64 g4 n32k", cut at `capacity` bytes.
  *
  * @retval CLGAZE_OK
@@ -152,9 +153,10 @@ CLGAZE_API clgaze_status clgaze_tuning_save(clgaze_context *context, const char 
  * has that option.  One that has a record by now is not listed; clgaze_tuning_save() to
  * the user's file takes it from the file of misses, too.  Of more than 64 the oldest are forgotten.
  *
- * @param[out] ops, problems  Up to `capacity` of them, as clgaze_tune() wants them: one of
- *                            the five operations each, or CLGAZE_PREFILL where
- *                            auto_density was set; `values` and `kernel` are NULL.
+ * @param[out] ops, problems  Up to `capacity` of them, as clgaze_tune() wants them: one
+ *                            operation each, of what a prefill or distill is made of too, and
+ *                            CLGAZE_PREFILL only where auto_density was set; `values` and
+ *                            `kernel` are NULL.
  *                            Either may be NULL.
  *
  * @return The number of misses, which may be more than `capacity`; 0 also when the file
