@@ -81,6 +81,35 @@ static void spaces(void **state)
     }
 }
 
+/* What a CPU of each width of vectors begins with: as many registers as it has, full of queries. */
+static void defaults_of_cpus(void **state)
+{
+    static const struct {
+        size_t width;
+        const char *values;
+    } rows[] = {{16, " BM=64 KT=64 VEC=16 NV=2 MR=8"},
+                {8, " BM=64 KT=64 VEC=8 NV=2 MR=4"},
+                {4, " BM=64 KT=64 VEC=8 NV=2 MR=4"}};
+    static const char *const names[] = {"attend_cpu", "truth_cpu"};
+    const clgaze_problem p = problem(CLGAZE_F32, 2, 1, 64, 64, 64);
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(rows); i++)
+        for (size_t j = 0; j < CLG_COUNT(names); j++) {
+            const struct clg_kernel *kernel = clg_kernel_find(names[j]);
+            const struct clg_device device = {.cpu = true, .float_width = rows[i].width};
+            int values[CLG_MAX_PARAMS] = {0};
+            char text[256], wanted[256];
+            struct clg_text print = {text, sizeof text, 0};
+
+            clg_space_default(kernel, values);
+            assert_null(clg_nearest(&device, kernel, &p, values));
+            clg_space_print(kernel, values, &print);
+            snprintf(wanted, sizeof wanted, "%s%s", names[j], rows[i].values);
+            assert_string_equal(text, wanted);
+        }
+}
+
 /* Every configuration comes once, and its text form means it. */
 static void texts(void **state)
 {
@@ -286,9 +315,16 @@ static void keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_order), cmocka_unit_test(public_list), cmocka_unit_test(spaces),
-        cmocka_unit_test(texts),           cmocka_unit_test(bad_texts),   cmocka_unit_test(space_ids),
-        cmocka_unit_test(defines),         cmocka_unit_test(sources),     cmocka_unit_test(keys),
+        cmocka_unit_test(names_and_order),
+        cmocka_unit_test(public_list),
+        cmocka_unit_test(spaces),
+        cmocka_unit_test(texts),
+        cmocka_unit_test(bad_texts),
+        cmocka_unit_test(space_ids),
+        cmocka_unit_test(defines),
+        cmocka_unit_test(sources),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(defaults_of_cpus),
     };
 
     return TEST_MAIN(tests);

@@ -153,7 +153,7 @@ const struct clg_param clg_attend_cpu_space[] = {
     {"BM", 64, {16, 32, 64, 128}}, /* query rows a work-item          */
     {"KT", 64, {16, 32, 64}},      /* keys a tile                     */
     {"VEC", 16, {8, 16}},          /* floats a vector                 */
-    {"NV", 1, {1, 2}},             /* vectors of queries a micro-tile */
+    {"NV", 2, {1, 2}},             /* vectors of queries a micro-tile */
     {"MR", 8, {2, 4, 8}},          /* keys or channels a micro-tile   */
     {NULL, 0, {0}},
 };
