@@ -15,7 +15,7 @@
 #include "records.h"
 #include "tune_subject.h"
 
-enum { WALK = 3, DUEL = 15, MOST = 3 };
+enum { WALK = 3, DUEL = 15, MOST = 3, MOST_KERNELS = 63 };
 static const double SHARE = 30; /* seconds that the tuner gets for a problem */
 
 static clgaze_tune_options options;
@@ -169,13 +169,16 @@ static void search_from(clgaze_context *ctx, const struct tune_item *item, struc
 
 static int search_all(const struct clg_kernel *kernel, const struct tune_item *item)
 {
-    const struct clg_kernel *only[] = {kernel, NULL};
+    const struct clg_kernel *only[MOST_KERNELS + 1] = {kernel};
     clgaze_context *ctx = context("");
     struct candidate best, worst;
     struct subject s;
     int timed;
 
     clg_records_forget(ctx->records, CLG_FROM_LIBRARY);
+    for (int i = 0, n = 1; clg_kernels[i] && n < MOST_KERNELS; i++) /* distill is made of other operations, too */
+        if (strcmp(clg_kernels[i]->op, kernel->op) != 0)
+            only[n++] = clg_kernels[i];
     ctx->kernels = only;
     open_subject(&s, ctx, item);
     walk(&s, &best, &worst, &timed);
