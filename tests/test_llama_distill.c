@@ -54,7 +54,7 @@ static void pool(const double *x, int stride, int seq, int block, double y[POOLS
 }
 
 /* The divergence of one head's gate from its truth, rows of the last three quarters. */
-static double loss_of_head(const struct tiny_model *m, int seq, int l, int h, const st_tensor *w)
+static double loss_of_head(const struct tiny_model *m, int seq, int l, int h, const st_tensor *w, int turns)
 {
     const struct tiny_layer *of = &m->of[l];
     const int hk = h / (TINY_HEADS / TINY_KV), n = (seq + TINY_BLOCK - 1) / TINY_BLOCK;
@@ -67,12 +67,12 @@ static double loss_of_head(const struct tiny_model *m, int seq, int l, int h, co
         double flat[TINY_DIM] = {0};
 
         pool(of->q_gate[0] + h * TINY_DIM, TINY_QUERY, seq, i, pooled);
-        tiny_turn(m, i * TINY_BLOCK, pooled + 2 * TINY_DIM, q[i]);
+        tiny_turn(m, turns * i * TINY_BLOCK, pooled + 2 * TINY_DIM, q[i]);
         pool(of->k_gate[0] + hk * TINY_DIM, TINY_KEY, seq, i, pooled);
         for (size_t r = 0; r < POOLS * TINY_DIM; r++)
             for (size_t d = 0; d < TINY_DIM; d++)
                 flat[d] += pooled[r] * st_value(w, ((size_t)h * POOLS * TINY_DIM + r) * TINY_DIM + d);
-        tiny_turn(m, i * TINY_BLOCK, flat, k[i]);
+        tiny_turn(m, turns * i * TINY_BLOCK, flat, k[i]);
     }
     for (int i = from; i < n; i++) {
         double a[TINY_BLOCKS], sum = 0, all = 0;
@@ -94,22 +94,24 @@ static double loss_of_head(const struct tiny_model *m, int seq, int l, int h, co
 static void first_loss_equals_plain_double(void **state)
 {
     static const struct {
-        int kind, seq;
-    } cases[] = {{0, LLAMA_SEQ}, {8, LLAMA_SEQ}, {9, 4 * 32}, {10, 4 * 32}}; /* yarn of 32: RoPE with a factor */
+        int kind, seq, turns;
+    } cases[] = {{0, LLAMA_SEQ, 1}, {0, LLAMA_SEQ, 0}, {8, LLAMA_SEQ, 1}, {9, 4 * 32, 1}, {10, 4 * 32, 1}};
+    /* yarn of 32: RoPE with a factor */
     static double logits[TINY_SEQ * TINY_VOCAB];
     static struct tiny_model m;
 
     (void)state;
     for (size_t c = 0; c < CLG_COUNT(cases); c++) {
-        const int seq = cases[c].seq;
+        const int seq = cases[c].seq, turns = cases[c].turns;
         double got, want = 0;
-        char options[64];
+        char options[96];
 
         llama_model(&m, &tiny_kinds[cases[c].kind]);
-        snprintf(options, sizeof options, "--count 1 --seed 5 --seq %d", seq);
+        snprintf(options, sizeof options, "--count 1 --seed 5 --seq %d%s", seq, turns ? "" : " --no-gate-rope");
         distill(options, &got, 1);
         st_file *file = llama_file("gates.safetensors");
         assert_string_equal(st_meta(file, "seerattn_gate_type"), "Qavg_Kmaxminavg");
+        assert_true((st_meta(file, "seerattn_use_rope") == NULL) == turns);
         tiny_logits(&m, llama_tokens, seq, logits);
         for (int l = 0; l < TINY_LAYERS; l++) {
             char name[96];
@@ -118,11 +120,11 @@ static void first_loss_equals_plain_double(void **state)
             const st_tensor *w = st_find(file, name);
             assert_true(w && w->rank == 3 && w->shape[1] == POOLS * TINY_DIM);
             for (int h = 0; h < TINY_HEADS; h++)
-                want += loss_of_head(&m, seq, l, h, w) / TINY_HEADS / TINY_LAYERS;
+                want += loss_of_head(&m, seq, l, h, w, turns) / TINY_HEADS / TINY_LAYERS;
         }
         if (!(fabs(got / want - 1) < 1e-4))
             fail_msg("%s: loss %.8g, not %.8g", tiny_kinds[cases[c].kind].name, got, want);
-        snprintf(options, sizeof options, "--count 1 --seed 5 --seq %d --compute f16", seq);
+        strcat(options, " --compute f16");
         distill(options, &got, 1);
         if (!(fabs(got / want - 1) < 2e-3))
             fail_msg("%s, f16: loss %.8g, not %.8g", tiny_kinds[cases[c].kind].name, got, want);

@@ -15,10 +15,12 @@
 
 /* ---- gates -------------------------------------------------------------------- */
 
-static void write_gates(const char *type, int layers, int64_t rows)
+/* `turns`: what they say of RoPE; NULL: nothing. */
+static void write_gates(const char *type, int layers, int64_t rows, const char *turns)
 {
     static float data[TINY_HEADS * 3 * TINY_DIM * TINY_DIM];
-    const st_pair meta[] = {{"seerattn_gate_type", type}, {"seerattn_gate_block_size", "8"}};
+    const st_pair meta[] = {
+        {"seerattn_gate_type", type}, {"seerattn_gate_block_size", "8"}, {"seerattn_use_rope", turns}};
     char names[TINY_LAYERS][96], path[768], why[ST_WHY];
     st_tensor t[TINY_LAYERS];
     struct rng rng = seeded(7);
@@ -34,7 +36,7 @@ static void write_gates(const char *type, int layers, int64_t rows)
         t[l].shape[2] = TINY_DIM;
     }
     snprintf(path, sizeof path, "%s/gates.safetensors", llama_folder);
-    if (st_write(path, t, (size_t)layers, meta, 2, why, sizeof why))
+    if (st_write(path, t, (size_t)layers, meta, turns ? 3 : 2, why, sizeof why))
         fail_msg("%s", why);
 }
 
@@ -46,7 +48,7 @@ static void gates_keep_what_the_rule_says(void **state)
 
     (void)state;
     llama_model(&m, &tiny_kinds[0]);
-    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM);
+    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM, NULL);
     const double want = tiny_perplexity(&m, llama_tokens, LLAMA_SEQ, LLAMA_COUNT);
     tiny_free(&m);
 
@@ -59,6 +61,25 @@ static void gates_keep_what_the_rule_says(void **state)
     assert_true(fabs(got / want - 1) > 1e-4); /* something was left llama_out */
     llama_perplexity("--gates gates.safetensors --rule topk --value 1 --local 2 --sink 10", &density);
     assert_true(density == 1); /* the sink alone is every block */
+}
+
+static void gates_say_whether_rope_turns_them(void **state)
+{
+    static const char *const words[] = {NULL, "True", "False"};
+    static struct tiny_model m;
+    double got[3], density;
+
+    (void)state;
+    llama_model(&m, &tiny_kinds[0]);
+    tiny_free(&m);
+    for (int i = 0; i < 3; i++) {
+        write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM, words[i]);
+        got[i] = llama_perplexity("--gates gates.safetensors --rule topk --value 2", &density);
+    }
+    assert_true(got[0] == got[1]);
+    assert_true(fabs(got[2] / got[0] - 1) > 1e-6);
+    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM, "maybe");
+    llama_refused(LLAMA_PPL "--gates gates.safetensors --value 0.5", "seerattn_use_rope|maybe");
 }
 
 /* ---- rules without gates --------------------------------------------------------- */
@@ -124,13 +145,13 @@ static void refuses_bad_gates(void **state)
     llama_refused(LLAMA_PPL "--gates gates.safetensors", "--value");
     llama_refused(LLAMA_PPL "--gates gates.pth --value 0.5", ".pth|convert");
     llama_refused(LLAMA_PPL "--gates absent.safetensors --value 0.5", "absent.safetensors");
-    write_gates("Qavg_Kmaxminavg", TINY_LAYERS - 1, 3 * TINY_DIM);
+    write_gates("Qavg_Kmaxminavg", TINY_LAYERS - 1, 3 * TINY_DIM, NULL);
     llama_refused(LLAMA_PPL "--gates gates.safetensors --value 0.5", "model.layers.1.|missing");
-    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 2 * TINY_DIM);
+    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 2 * TINY_DIM, NULL);
     llama_refused(LLAMA_PPL "--gates gates.safetensors --value 0.5", "model.layers.0.|[4,16,8]|[4,24,8]");
-    write_gates("Qavg_Kmlp", TINY_LAYERS, 3 * TINY_DIM);
+    write_gates("Qavg_Kmlp", TINY_LAYERS, 3 * TINY_DIM, NULL);
     llama_refused(LLAMA_PPL "--gates gates.safetensors --value 0.5", "seerattn_gate_type|Qavg_Kmlp");
-    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM);
+    write_gates("Qavg_Kmaxminavg", TINY_LAYERS, 3 * TINY_DIM, NULL);
     llama_refused(LLAMA_PPL "--gates gates.safetensors --rule best --value 1", "--rule|best|topk");
 }
 
@@ -205,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gates_keep_what_the_rule_says),
+        cmocka_unit_test(gates_say_whether_rope_turns_them),
         cmocka_unit_test(rules_equal_plain_double),
         cmocka_unit_test(refuses_options_that_do_not_go_together),
         cmocka_unit_test(refuses_bad_gates),

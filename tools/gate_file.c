@@ -74,8 +74,10 @@ static int put(const char *path, const clgaze_problem *p, const st_tensor *tenso
     const st_pair pairs[] = {{"format", "pt"},
                              {"seerattn_gate_type", type},
                              {"seerattn_gate_block_size", block},
-                             {"seerattn_gate_hidden_size", hidden}};
-    if (!st_write(path, tensors, n, pairs, sizeof pairs / sizeof *pairs, why, sizeof why))
+                             {"seerattn_gate_hidden_size", hidden},
+                             {"seerattn_use_rope", "False"}};
+    const size_t n_pairs = sizeof pairs / sizeof *pairs - (p->rope_pairs > 0);
+    if (!st_write(path, tensors, n, pairs, n_pairs, why, sizeof why))
         return 0;
     fail_about(path);
     return fail(EXIT_INPUT, "%s", why);

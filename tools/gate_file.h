@@ -23,7 +23,7 @@ struct layer_gate {
 /**
  * Write gates of one form.
  *
- * @param[in] problem  Says the form: blocks, pools, heads and sizes.
+ * @param[in] problem  Says the form: blocks, pools, heads, sizes, and whether RoPE turns pooled blocks.
  * @param[in] bf16     1: store bf16, rounded to nearest even; 0: f32.
  * @return 0, or an exit code after a sentence on stderr.
  */

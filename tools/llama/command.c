@@ -48,6 +48,7 @@ static const struct row {
     {"q-pool", SHAPE, GATES, 0,
      "LIST  pools of the queries of new gates, of max,min,avg (avg); more than one: double form"},
     {"k-pool", SHAPE, GATES, 0, "LIST  pools of the keys of new gates (max,min,avg)"},
+    {"no-gate-rope", FLAG, GATES, TO(no_gate_rope), "      new gates do not know where blocks lie"},
     {"layer", INDEX, ALL, TO(layer), "N     of capture, from 0"},
     {"out", TEXT, ALL, TO(out), "FILE  of capture, distill and plot; of finetune a folder"},
     {"rows", TEXT, COMMAND_PLOT, TO(rows), "FILE  of plot: what ppl --json printed, as often as one likes"},

@@ -27,7 +27,7 @@ struct command {
     int32_t save_every, stop_after; /**< stop_after: 0: not given                     */
     int32_t compute;                /**< of compute.h                                     */
     double lr, factor;              /**< 0: not given                                      */
-    int32_t teach, force, resume;
+    int32_t teach, force, resume, no_gate_rope;
     int32_t memory; /**< MiB of the device that may be used, 0: all           */
     int32_t json, verbose, help, version;
     enum source source;

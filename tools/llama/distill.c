@@ -63,6 +63,7 @@ static void agree(const struct run *r, struct course *course)
     course_agree(course, "block", "%d", (int)p->block_q);
     course_agree(course, "q_pool", "%u", (unsigned)p->q_pool);
     course_agree(course, "k_pool", "%u", (unsigned)p->k_pool);
+    course_agree(course, "gate_rope", "%d", (int)p->rope_pairs);
 }
 
 static struct course course_of(const struct command *c, struct lessons *s)

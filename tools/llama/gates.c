@@ -37,6 +37,16 @@ size_t gates_pools(uint32_t bits)
     return n;
 }
 
+/* Does RoPE turn what is pooled?  Only a file that says otherwise is of gates without. */
+static int meta_turns(const st_file *file, int *turns)
+{
+    const char *text = st_meta(file, "seerattn_use_rope");
+    *turns = !text || strcmp(text, "True") == 0;
+    if (*turns || strcmp(text, "False") == 0)
+        return 0;
+    return fail(EXIT_INPUT, "seerattn_use_rope is \"%.40s\", but must be True or False", text);
+}
+
 /* "Qavg_Kmaxminavg", and the block size. */
 static int meta_read(const st_file *file, clgaze_problem *p)
 {
@@ -92,9 +102,11 @@ static int form_read(const struct config *config, struct gates *g, clgaze_proble
     p->gate_dim = (int32_t)k->shape[2];
     p->gate_double = find(g->file, 0, 'q', name) != NULL;
     p->weight_dtype = k->dtype == ST_F16 ? CLGAZE_F16 : k->dtype == ST_BF16 ? CLGAZE_BF16 : CLGAZE_F32;
+    int turns;
+    const int code = meta_turns(g->file, &turns);
     /* As SeerAttention does: the model's own frequencies where it names its head size. */
-    p->rope_pairs = (config->explicit_head_dim ? config->head_dim : p->gate_dim) / 2;
-    return 0;
+    p->rope_pairs = turns ? (config->explicit_head_dim ? config->head_dim : p->gate_dim) / 2 : 0;
+    return code;
 }
 
 static int layers_check(const struct config *config, struct gates *g, const clgaze_problem *p)
@@ -197,9 +209,9 @@ int gates_load(struct machine *m, const struct config *config, const clgaze_prob
     int code = side_load(m, g, 'k', &g->w_k);
     if (!code && problem->gate_double)
         code = side_load(m, g, 'q', &g->w_q);
-    if (!code)
+    if (!code && bytes)
         code = buffer_make(m, bytes, "the gate's frequencies", &g->inv_freq);
-    if (!code)
+    if (!code && bytes)
         code = buffer_write(m, g->inv_freq, bytes, inv_freq);
     st_close(g->file);
     g->file = NULL;

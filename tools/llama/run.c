@@ -246,7 +246,7 @@ static int plan(struct run *r)
     if (!code)
         product_nv_open(m, r->problem.dtype, trains);
     if (!code && teaches)
-        code = teach_plan(m, &r->config, c->seq, c->batch, &r->problem, !trains, &r->teach);
+        code = teach_plan(m, &r->config, c->seq, c->batch, &r->problem, !c->no_gate_rope, !trains, &r->teach);
     if (teaches) /* attention goes through what they are by then */
         r->problem.weight_dtype = CLGAZE_F32;
     if (!code && r->want != WANT_TEACH)

@@ -32,7 +32,7 @@ static size_t kept_sequences(const struct teach *t)
     return batch > 1 ? batch * (size_t)t->layers : 1;
 }
 
-static void problem_set(const struct config *config, cl_int seq, cl_int batch, clgaze_problem *p)
+static void problem_set(const struct config *config, cl_int seq, cl_int batch, int turns, clgaze_problem *p)
 {
     compute_shape(config, seq, p);
     p->dtype = p->weight_dtype = CLGAZE_F32;
@@ -40,19 +40,19 @@ static void problem_set(const struct config *config, cl_int seq, cl_int batch, c
     if (!p->gate_dim) { /* no file of gates says so */
         p->gate_dim = config->head_dim;
         p->gate_double = gates_pools(p->q_pool) > 1;
-        p->rope_pairs = config->head_dim / 2;
+        p->rope_pairs = turns ? config->head_dim / 2 : 0;
     }
 }
 
 int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_int batch,
-               const clgaze_problem *problem, int apart, struct teach *t)
+               const clgaze_problem *problem, int turns, int apart, struct teach *t)
 {
     clgaze_plan *distill = NULL;
     size_t left[3];
     memset(t, 0, sizeof *t);
     t->problem = *problem;
     t->layers = config->layers;
-    problem_set(config, seq, batch, &t->problem);
+    problem_set(config, seq, batch, turns, &t->problem);
     halves_plan(&t->halves, config, seq, problem->dtype, apart ? HALVES_ATTEND | HALVES_OUT : HALVES_KEYS);
     clgaze_problem one = t->problem;
     one.max_batch = 1;
@@ -105,9 +105,9 @@ int teach_make(struct machine *m, const struct config *config, cl_int seed, stru
     int code = learners_make(m, seed, t);
     if (!code)
         code = halves_make(m, &t->halves);
-    if (!code)
+    if (!code && rope)
         code = buffer_make(m, rope, "the gate's frequencies", &t->inv_freq);
-    if (!code)
+    if (!code && rope)
         code = buffer_write(m, t->inv_freq, rope, inv_freq);
     if (!code)
         code = buffer_make(m, t->workspace_bytes, "workspace", &t->workspace);
@@ -182,7 +182,8 @@ static void learn_from(const struct teach *t, size_t first, cl_int seq, const st
     const int64_t pairs = p->rope_pairs;
     memset(lesson, 0, sizeof *lesson);
     views(t, first, p->max_batch, &lesson->tensors);
-    lesson->tensors.rope_inv_freq = clgaze_tensor_compact(t->inv_freq, 0, CLGAZE_F32, 1, &pairs);
+    if (pairs)
+        lesson->tensors.rope_inv_freq = clgaze_tensor_compact(t->inv_freq, 0, CLGAZE_F32, 1, &pairs);
     lesson->tensors.q_gate =
         clgaze_tensor_bshd(at->q_gate, 0, CLGAZE_F32, p->max_batch, seq, p->q_heads, p->head_dim);
     lesson->tensors.k_gate =

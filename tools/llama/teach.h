@@ -23,9 +23,9 @@ struct teach {
 };
 
 /** Plan for gates of the problem's blocks and pools, the truth in its dtype; compiles.
- *  `apart`: teach_run() is to write at->out. */
+ *  `turns`: RoPE turns what new gates pool; `apart`: teach_run() is to write at->out. */
 int teach_plan(struct machine *m, const struct config *config, cl_int seq, cl_int batch,
-               const clgaze_problem *problem, int apart, struct teach *t);
+               const clgaze_problem *problem, int turns, int apart, struct teach *t);
 
 /** Make the buffers, and gates that begin as normal(0, .02). */
 int teach_make(struct machine *m, const struct config *config, cl_int seed, struct teach *t);
