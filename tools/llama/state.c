@@ -117,11 +117,12 @@ static void describe(struct state *s)
     snprintf(pair(s, "factor"), STATE_TEXT, "%.17g", c->factor);
     snprintf(pair(s, "compute"), STATE_TEXT, "%s", clgaze_dtype_name(p->dtype));
     snprintf(pair(s, "text and gates"), STATE_TEXT, "%016" PRIx64, s->run->hash);
-    snprintf(pair(s, "lists"), STATE_TEXT,
-             "%d rule %d value %.9g sink %d local %d last %d min %d max %d scope %d block %d pools %u %u teach %d",
-             (int)c->source, (int)p->rule, (double)p->value, (int)p->sink, (int)p->local, (int)p->last_rows,
-             (int)p->min_k, (int)p->max_k_blocks, (int)p->scope, (int)p->block_q, (unsigned)p->q_pool,
-             (unsigned)p->k_pool, (int)c->teach);
+    snprintf(
+        pair(s, "lists"), STATE_TEXT,
+        "%d rule %d value %.9g sink %d local %d last %d min %d max %d scope %d block %d pools %u %u rope %d teach %d",
+        (int)c->source, (int)p->rule, (double)p->value, (int)p->sink, (int)p->local, (int)p->last_rows, (int)p->min_k,
+        (int)p->max_k_blocks, (int)p->scope, (int)p->block_q, (unsigned)p->q_pool, (unsigned)p->k_pool,
+        (int)s->run->teach.problem.rope_pairs, (int)c->teach);
     s->saved.pairs = s->pairs;
 }
 
