@@ -14,7 +14,7 @@
  *   CLGAZE_TEST_SIZE=tiny     small shapes only, and of those some in turn, for slow runtimes
  *   CLGAZE_TEST_SHARE=N       every N-th of the shapes, for a sample
  *   CLGAZE_TEST_SEED=N        another seed; a failure prints it
- *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel, beside the first
+ *   CLGAZE_TEST_CONFIGS=N     random configurations of each kernel and problem, beside the first
  */
 #ifndef CLG_TESTS_HARNESS_H
 #define CLG_TESTS_HARNESS_H
