@@ -8,7 +8,7 @@
 /* WIDTH of the kernel: floats of a query token's sums of dq. */
 static size_t width(const clgaze_problem *p, const int *values)
 {
-    const size_t lanes = (size_t)(values[CLG_CPU_VEC] * values[CLG_CPU_NV]);
+    const size_t lanes = (size_t)values[CLG_CPU_VEC] * (size_t)values[CLG_CPU_NV];
 
     return ((size_t)p->head_dim + lanes - 1) / lanes * lanes;
 }
