@@ -75,7 +75,7 @@ static int put(const char *path, const clgaze_problem *p, const st_tensor *tenso
                              {"seerattn_gate_type", type},
                              {"seerattn_gate_block_size", block},
                              {"seerattn_gate_hidden_size", hidden},
-                             {"seerattn_use_rope", "False"}};
+                             {"seerattn_use_rope", "False"}}; /* left out where RoPE turns them */
     const size_t n_pairs = sizeof pairs / sizeof *pairs - (p->rope_pairs > 0);
     if (!st_write(path, tensors, n, pairs, n_pairs, why, sizeof why))
         return 0;

@@ -199,20 +199,26 @@ static int identity_load(struct machine *m, const struct config *config, struct 
     return code;
 }
 
-int gates_load(struct machine *m, const struct config *config, const clgaze_problem *problem, struct gates *g)
+int gates_frequencies(struct machine *m, const struct config *config, int32_t pairs, cl_mem *to)
 {
     float inv_freq[128];
-    const size_t bytes = (size_t)problem->rope_pairs * sizeof *inv_freq;
+    const size_t bytes = (size_t)pairs * sizeof *inv_freq;
+    if (!pairs)
+        return 0;
+    rope_frequencies(&config->rope, 2 * pairs, inv_freq);
+    const int code = buffer_make(m, bytes, "the gate's frequencies", to);
+    return code ? code : buffer_write(m, *to, bytes, inv_freq);
+}
+
+int gates_load(struct machine *m, const struct config *config, const clgaze_problem *problem, struct gates *g)
+{
     if (!g->file)
         return identity_load(m, config, g);
-    rope_frequencies(&config->rope, 2 * problem->rope_pairs, inv_freq);
     int code = side_load(m, g, 'k', &g->w_k);
     if (!code && problem->gate_double)
         code = side_load(m, g, 'q', &g->w_q);
-    if (!code && bytes)
-        code = buffer_make(m, bytes, "the gate's frequencies", &g->inv_freq);
-    if (!code && bytes)
-        code = buffer_write(m, g->inv_freq, bytes, inv_freq);
+    if (!code)
+        code = gates_frequencies(m, config, problem->rope_pairs, &g->inv_freq);
     st_close(g->file);
     g->file = NULL;
     return code;

@@ -33,6 +33,9 @@ int gates_load(struct machine *m, const struct config *config, const clgaze_prob
  */
 void gates_identity(const struct config *config, clgaze_problem *problem, struct gates *g);
 
+/** The frequencies of a gate whose RoPE turns `pairs` pairs, on the device; of none, no buffer. @return as above. */
+int gates_frequencies(struct machine *m, const struct config *config, int32_t pairs, cl_mem *to);
+
 /** Pools of a set. */
 size_t gates_pools(uint32_t set);
 

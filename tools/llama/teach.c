@@ -97,18 +97,14 @@ static int learners_make(struct machine *m, cl_int seed, struct teach *t)
 
 int teach_make(struct machine *m, const struct config *config, cl_int seed, struct teach *t)
 {
-    float inv_freq[128];
     size_t left[3];
-    const size_t kept = kept_sequences(t) * sizeof(float), rope = (size_t)t->problem.rope_pairs * sizeof *inv_freq;
-    rope_frequencies(&config->rope, 2 * t->problem.rope_pairs, inv_freq);
+    const size_t kept = kept_sequences(t) * sizeof(float);
     left_by_sequence(t, left);
     int code = learners_make(m, seed, t);
     if (!code)
         code = halves_make(m, &t->halves);
-    if (!code && rope)
-        code = buffer_make(m, rope, "the gate's frequencies", &t->inv_freq);
-    if (!code && rope)
-        code = buffer_write(m, t->inv_freq, rope, inv_freq);
+    if (!code)
+        code = gates_frequencies(m, config, t->problem.rope_pairs, &t->inv_freq);
     if (!code)
         code = buffer_make(m, t->workspace_bytes, "workspace", &t->workspace);
     if (!code)
