@@ -190,7 +190,6 @@ static void dimensions(struct tune_data *d)
     v[HS] = p->q_heads;
     v[NQ] = (d->sq + p->block_q - 1) / p->block_q;
     v[NK] = v[NB] = (d->sk + p->block_k - 1) / p->block_k;
-    v[WIDTH] = d->op == CLGAZE_ATTEND || d->op == CLGAZE_ATTEND_BWD ? v[NK] : clg_list_width(p);
 }
 
 /* Gradients of keys come from the queries that keep them: few queries of many keys would be all
@@ -214,6 +213,7 @@ clgaze_status clg_tune_data_open(struct tune_data *d, clgaze_context *ctx, clgaz
     dimensions(d);
     d->t.q_gate.buffer = d->t.k_gate.buffer = ctx->dummy; /* pool does the sides that are there: both */
     clg_fields_roles(&d->check, op, NULL);
+    d->check.value[WIDTH] = d->check.role[BLOCKS] == INPUT ? d->check.value[NK] : clg_list_width(p);
     d->t.q_gate.buffer = d->t.k_gate.buffer = NULL;
     for (int f = 0; f < FIELDS; f++)
         if (d->check.role[f] >= INPUT)

@@ -274,7 +274,7 @@ static void long_rows(void **state)
     }
 }
 
-/* Rows that one, two, some of the warps of a group share. */
+/* Rows that leave some, one or none of the warps of a team of select_nv without blocks. */
 static void middling_rows(void **state)
 {
     static const struct shape s[] = {
