@@ -56,6 +56,8 @@ int lists_make(struct lists *lists, int heads, int rows, double density, uint64_
  * back from the diagonal; counts stay. */
 void lists_local(struct lists *lists);
 void lists_strided(struct lists *lists);
+/* Give each of `heads` heads a copy of the lists that it shares; 0, or -1 when host memory ran out. */
+int lists_spread(struct lists *lists, int heads);
 void lists_free(struct lists *lists);
 /* Sum of all counts, and of all blocks that a causal row may see. */
 double lists_kept(const struct lists *lists);

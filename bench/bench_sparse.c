@@ -80,6 +80,7 @@ static void begin_row(const struct options *o, const struct data *d, int i, stru
     if (o->kernel)
         snprintf(row->forced, sizeof row->forced, "%.*s", (int)strcspn(o->kernel, " "), o->kernel);
     snprintf(row->rule, sizeof row->rule, "%s", rule);
+    snprintf(row->scope, sizeof row->scope, "%s", scope_names[o->problem.scope]);
     snprintf(row->pattern, sizeof row->pattern, "%s", listed ? pattern_names[o->pattern] : "");
 }
 

@@ -180,6 +180,23 @@ void lists_free(struct lists *lists)
     *lists = (struct lists){0};
 }
 
+int lists_spread(struct lists *lists, int heads)
+{
+    size_t rows = (size_t)lists->rows, size = sizeof(int32_t) * rows, wide = size * (size_t)lists->width;
+    struct lists all = {heads, lists->rows, lists->width, malloc((size_t)heads * size), malloc((size_t)heads * wide)};
+
+    for (int h = 0; all.counts && all.blocks && h < heads; h++) {
+        size_t from = (size_t)(h * lists->heads / heads) * rows;
+
+        memcpy(all.counts + (size_t)h * rows, lists->counts + from, size);
+        memcpy(all.blocks + (size_t)h * rows * (size_t)lists->width, lists->blocks + from * (size_t)lists->width,
+               wide);
+    }
+    lists_free(lists);
+    *lists = all;
+    return all.counts && all.blocks ? 0 : -1;
+}
+
 double lists_kept(const struct lists *lists)
 {
     double sum = 0;

@@ -52,6 +52,10 @@ enum op {
 };
 extern const char *const op_names[OPS];
 
+/* Who has lists of its own, as clgaze_scope. */
+enum { SCOPES = 3 };
+extern const char *const scope_names[SCOPES];
+
 /* Where lists come from. */
 enum pattern { RANDOM, LOCAL, STRIDED, REAL, PATTERNS };
 extern const char *const pattern_names[PATTERNS];
@@ -108,6 +112,7 @@ struct row {
     enum row_state state;
     char note[512];                     /* why it failed or was refused                           */
     char op[12], dtype[8], pattern[12]; /* pattern "": lists by the gate     */
+    char scope[4];                      /* who has lists of its own          */
     int seq, heads, kv_heads, head_dim, block;
     char rule[12]; /* of the gate; "": none                                 */
     int rounds;

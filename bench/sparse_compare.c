@@ -10,12 +10,18 @@
 /* Two runs of the same thing differ by at least so much: clocks, memory's layout. */
 static const double least_noise = .02;
 
+/* Files of before there was a choice say nothing. */
+static const char *scope_of(const struct row *r)
+{
+    return *r->scope ? r->scope : "q";
+}
+
 static bool same_row(const struct row *a, const struct row *b)
 {
     return strcmp(a->op, b->op) == 0 && strcmp(a->dtype, b->dtype) == 0 && strcmp(a->pattern, b->pattern) == 0 &&
-           strcmp(a->rule, b->rule) == 0 && strcmp(a->forced, b->forced) == 0 && a->seq == b->seq &&
-           a->heads == b->heads && a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->block == b->block &&
-           a->value == b->value;
+           strcmp(scope_of(a), scope_of(b)) == 0 && strcmp(a->rule, b->rule) == 0 &&
+           strcmp(a->forced, b->forced) == 0 && a->seq == b->seq && a->heads == b->heads &&
+           a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->block == b->block && a->value == b->value;
 }
 
 /* Half of the middle half, as a share of the median. */

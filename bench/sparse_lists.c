@@ -14,14 +14,14 @@
 int make_lists(struct work *w, clgaze_tensors *t)
 {
     const struct row *row = w->row;
-    int64_t h = row->heads, rows = w->rows, width = lists_count(row->value, w->rows - 1);
+    int64_t h = clg_list_heads(&w->problem), rows = w->rows, width = lists_count(row->value, w->rows - 1);
     size_t n = (size_t)(h * rows) * sizeof(int32_t);
     int code;
 
     if ((code = make_tensor(w, &t->counts, "counts", CLGAZE_I32, 3, (int64_t[]){1, h, rows})) ||
         (code = make_tensor(w, &t->blocks, "blocks", CLGAZE_I32, 4, (int64_t[]){1, h, rows, width})))
         return code;
-    if (lists_make(&w->lists, row->heads, w->rows, row->value, SEED_LISTS))
+    if (lists_make(&w->lists, (int)h, w->rows, row->value, SEED_LISTS))
         return fail(EXIT_INPUT, "host memory ran out");
     if (w->o->pattern == LOCAL)
         lists_local(&w->lists);
@@ -29,7 +29,9 @@ int make_lists(struct work *w, clgaze_tensors *t)
         lists_strided(&w->lists);
     if ((code = bench_write(w->b, t->counts.buffer, w->lists.counts, n)))
         return code;
-    return bench_write(w->b, t->blocks.buffer, w->lists.blocks, n * (size_t)width);
+    if ((code = bench_write(w->b, t->blocks.buffer, w->lists.blocks, n * (size_t)width)))
+        return code;
+    return lists_spread(&w->lists, row->heads) ? fail(EXIT_INPUT, "host memory ran out") : 0;
 }
 
 /* ---- lists by the gate ---- */

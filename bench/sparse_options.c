@@ -12,6 +12,7 @@
 
 const char *const op_names[OPS] = {"pool",     "gate",    "score", "select",  "attend",
                                    "pipeline", "prefill", "truth", "distill", "attend_bwd"};
+const char *const scope_names[SCOPES] = {"q", "kv", "one"};
 const char *const pattern_names[PATTERNS] = {"random", "local", "strided", "real"};
 const char *const output_names[OUTPUTS] = {"--json", "--csv", "--markdown", "--plot"};
 const char *const sweep_names[SWEEPS] = {"seq", "density", "block", "head-dim", "heads"};
@@ -136,6 +137,14 @@ static int take_pattern(const char *text, struct options *o)
     return at < 0 ? -1 : 0;
 }
 
+static int take_scope(const char *text, struct options *o)
+{
+    int at = word_at(text, scope_names, SCOPES);
+
+    o->problem.scope = (clgaze_scope)at;
+    return at < 0 ? -1 : 0;
+}
+
 static int take_rule(const char *text, struct options *o)
 {
     static const char *const rules[] = {"topk", "ratio", "budget", "threshold", "topp"};
@@ -186,6 +195,9 @@ static const struct option {
     {"--pattern", take_pattern, "random, local, strided or real",
      "lists of --op attend: random; local: the first block and the last ones; strided; real: the gate's on --in "
      "(random)",
+     false},
+    {"--head-scope", take_scope, "q, kv or one",
+     "who has lists of its own in --op attend: q, each query head; kv, each key-value head; one, all together (q)",
      false},
     {"--rule", take_rule, "topk, ratio, budget, threshold or topp", "of select; its values are given by --value",
      false},
@@ -269,6 +281,9 @@ static int check_asked(const struct options *o)
     if (o->pattern != RANDOM && o->op != OP_ATTEND && (o->op != OP_ATTEND_BWD || o->pattern == REAL))
         return fail(EXIT_INPUT, "--pattern is for --op attend (attend_bwd: but for real), not for --op %s",
                     op_names[o->op]);
+    if (o->problem.scope != CLGAZE_SCOPE_Q && ((o->op != OP_ATTEND && o->op != OP_ATTEND_BWD) || o->pattern == REAL))
+        return fail(EXIT_INPUT, "--head-scope %s is for lists of --op attend or attend_bwd that no gate makes",
+                    scope_names[o->problem.scope]);
     if (o->in && (o->n_seq || o->n_heads || o->n_head_dim || o->kv_heads || o->dtype >= 0 || o->sweep == SWEEP_SEQ ||
                   o->sweep == SWEEP_HEADS || o->sweep == SWEEP_HEAD_DIM))
         return fail(EXIT_INPUT, "--in has a shape and a type of its own: leave out --seq, --heads, --kv-heads, "

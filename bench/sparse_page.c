@@ -23,6 +23,9 @@ static void say_others(FILE *f, const struct machine *m)
                 list[i].platform_name, i);
 }
 
+static const char *const owners[SCOPES] = {"each head and row its own", "each key-value head and row its own",
+                                           "each row its own"};
+
 static void say_data(FILE *f, const struct options *o, const struct row *row)
 {
     const char *from = o->in ? "q, k and v are the file's" : "q, k and v are random";
@@ -33,8 +36,8 @@ static void say_data(FILE *f, const struct options *o, const struct row *row)
     else if (strcmp(row->op, "truth") == 0)
         say(f, "%s", from);
     else
-        say(f, "%s; %s lists%s", from, row->pattern,
-            o->pattern == RANDOM ? ", each head and row its own, the diagonal kept" : "");
+        say(f, "%s; %s lists, %s%s", from, row->pattern, owners[o->problem.scope],
+            o->pattern == RANDOM ? ", the diagonal kept" : "");
 }
 
 /* Nothing to multiply: copying is its limit. */

@@ -32,6 +32,7 @@ static const struct field {
     {"block", AT(block), INT, ALWAYS},
     {"dtype", AT(dtype), TEXT, ALWAYS},
     {"pattern", AT(pattern), TEXT, ALWAYS},
+    {"head_scope", AT(scope), TEXT, ALWAYS},
     {"rule", AT(rule), TEXT, ALWAYS},
     {"value", AT(value), DOUBLE, ALWAYS},
     {"density", AT(density), DOUBLE, ALWAYS},
