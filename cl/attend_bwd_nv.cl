@@ -42,14 +42,6 @@ static inline void copy_rows(__global const elem *mine, ulong stride, int n, int
         copy_row(mine + (ulong)(r < n ? r : 0) * stride, r < n, aligned, to + chunk_at(r, chunk));
 }
 
-/* A left operand of sums. */
-static inline void pack_all(const float *s, uint *p)
-{
-#pragma unroll
-    for (int i = 0; i < 16; i++)
-        p[i] = pack2(s[i * 2], s[i * 2 + 1]);
-}
-
 /* The warp's 16 rows times `scale`; n of the group's rows count. */
 static inline void write_rows(const float *sum, float scale, int row, int n, __global elem *to, ulong stride)
 {
@@ -302,8 +294,6 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
                 look_up(walk, x, block);
             dot_tile(sc, qf, pair);
             dot_tile(ds, df, pair + TILE_BYTES);
-            if (item == 0)
-                note_down(walk, x, block, &ring[newest]);
             DOT_END(1, sc);
             if (!CAUSAL ? ring[at_ring].reach == INT_MAX : ring[at_ring].reach > limit)
                 hide(&ring[at_ring], limit + row, sc);
@@ -316,6 +306,8 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
                 ds[e] = sc[e] * (ds[e] - mean[e / 2 % 2]);
             pack_all(ds, p);
             add_tile(sum, p, pair);
+            if (item == 0) /* not before: the list has come by now */
+                note_down(walk, x, block, &ring[newest]);
             add_tile_end(sum);
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair has been used */
             at_ring = at_ring + 1 == RING ? 0 : at_ring + 1;

@@ -32,6 +32,43 @@ static inline void copy4(uint to, __global const void *from)
 #define COPIES_WAIT_(n) __asm__ volatile("cp.async.wait_group " #n ";" ::: "memory")
 #define COPIES_WAIT(n)  COPIES_WAIT_(n)
 
+/* A post of 8 bytes in local memory: a round of it is over when `all` have come by, and the next begins. */
+static inline void post_begin(uint at, int all)
+{
+    __asm__ volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(at), "r"(all) : "memory");
+}
+
+static inline void post_arrive(uint at)
+{
+    __asm__ volatile("{\n.reg .b64 none;\nmbarrier.arrive.shared.b64 none, [%0];\n}" ::"r"(at) : "memory");
+}
+
+/* Come by as soon as the copies are done that this work-item has begun. */
+static inline void post_copied(uint at)
+{
+    __asm__ volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(at) : "memory");
+}
+
+/* Wait until a round is over, whose number is even or odd as `round` says. */
+static inline void post_wait(uint at, int round)
+{
+    int over;
+
+    do
+        __asm__ volatile(
+            "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared.b64 p, [%1], %2;\nselp.s32 %0, 1, 0, p;\n}"
+            : "=r"(over)
+            : "r"(at), "r"(round)
+            : "memory");
+    while (!over);
+}
+
+/* Let the warp's lanes see what others of it have written. */
+static inline void meet_warp(void)
+{
+    __asm__ volatile("bar.warp.sync 0xffffffff;" ::: "memory");
+}
+
 static inline void store16(uint to, uint4 x)
 {
     __asm__ volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w)
@@ -72,6 +109,16 @@ static inline float of_lane(float x, int mask)
 
     __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(other) : "f"(x), "r"(mask));
     return other;
+}
+
+/* A number that all lanes of the warp have, so that the compiler knows it too: what depends on it alone needs no
+ * register a lane, and addresses of matrix instructions need no detour. */
+static inline int same(int x)
+{
+    int y;
+
+    __asm__ volatile("redux.sync.max.s32 %0, %1, 0xffffffff;" : "=r"(y) : "r"(x) : "memory");
+    return y;
 }
 
 /* Does any lane of the warp say so? */

@@ -26,14 +26,19 @@
 #define CAUSAL 1
 #endif
 
-#define WG      (ROWS * HEADS * 128)
-#define PASS    (WG / 8)                                 /* rows that all work-items copy at once */
+#ifndef LOADERS
+#define LOADERS 0 /* work-items that copy tiles; 0: all do */
+#endif
+
+#define WG      (ROWS * HEADS * 128 + LOADERS)
+#define PASS    ((LOADERS > 0 ? LOADERS : WG) / 8)       /* rows that all who copy do at once  */
+#define COPIER  ((int)get_local_id(0) % (PASS * 8))      /* this work-item among them          */
 #define RING    (STAGES + 2)                             /* tiles looked up                */
 #define ENTRIES (BLOCK_K < 64 ? 64 / BLOCK_K : 1)        /* blocks a tile                 */
 #define PART    (BLOCK_K < 64 ? BLOCK_K : 64)            /* keys of a block in a tile     */
 #define STEPS   (BLOCK_K < 64 ? 1 : (BLOCK_K + 63) / 64) /* tiles a block            */
 #define NEWEST  (2 * (STAGES - 1))                       /* copies that nobody waits for yet */
-#define EVEN    ((D % 64 == 0) & (64 % PASS == 0))
+#define EVEN    (64 % PASS == 0)
 #define SMALL   -0x1p100f /* finite: fast-math knows no infinity; exact times a scale */
 #define LN2     0.6931471805599453f
 
@@ -43,6 +48,11 @@ typedef struct {
     int n, width, nk, sk; /* entries, room for entries, key blocks, keys */
 } walk_t;
 
+static inline int tiles_in(walk_t walk)
+{
+    return (walk.n * STEPS + ENTRIES - 1) / ENTRIES;
+}
+
 /* A tile of keys: of each block in it the first key and how many count; every
  * query that sees `reach` keys or more sees the whole tile. */
 typedef struct {
@@ -50,16 +60,15 @@ typedef struct {
     int reach;
 } tile_t;
 
-/* Read the list well before the tile's first use ... */
+/* The list's entry that is number e of a tile. */
+#define ENTRY(tile, e) (BLOCK_K < 64 ? (tile)*ENTRIES + (e) : (tile) / STEPS)
+
+/* Read the list well before the tile's first use: here nothing may look at what was read ... */
 static inline void look_up(walk_t walk, int tile, int *block)
 {
 #pragma unroll
-    for (int e = 0; e < ENTRIES; e++) {
-        const int entry = BLOCK_K < 64 ? tile * ENTRIES + e : tile / STEPS;
-
-        block[e] = LISTED ? walk.list[min(entry, walk.width - 1)] : entry;
-        block[e] = entry < walk.n ? block[e] : -1;
-    }
+    for (int e = 0; e < ENTRIES; e++)
+        block[e] = LISTED ? walk.list[min(ENTRY(tile, e), walk.width - 1)] : ENTRY(tile, e);
 }
 
 /* ... and let the work-group know.  Both by one work-item. */
@@ -70,7 +79,8 @@ static inline void note_down(walk_t walk, int tile, const int *block, __local ti
 
 #pragma unroll
     for (int e = 0; e < ENTRIES; e++) {
-        const int known = block[e] >= 0 && block[e] < walk.nk, key = known ? block[e] * BLOCK_K + c0 : 0;
+        const int known = ENTRY(tile, e) < walk.n && block[e] >= 0 && block[e] < walk.nk;
+        const int key = known ? block[e] * BLOCK_K + c0 : 0;
         const int n = known ? clamp(min(BLOCK_K - c0, walk.sk - key), 0, PART) : 0;
 
         to->keys[e] = (int2)(key, n);
@@ -93,7 +103,7 @@ static inline void copy_row(__global const elem *from, int there, int aligned, u
 {
 #pragma unroll
     for (int x = 0; x < PANELS; x++)
-        if (x * 8 + (int)get_local_id(0) % 8 < D / 8) {
+        if (x * 8 + COPIER % 8 < D / 8) {
             if (aligned)
                 copy16(to + x * 64 * 128, from + x * 64, there ? 16 : 0);
             else
@@ -104,12 +114,13 @@ static inline void copy_row(__global const elem *from, int there, int aligned, u
 /* The same of 64 rows, where EVEN; `from` is the chunk of the first that is this work-item's. */
 static inline void copy_even(__global const elem *from, ulong stride, uint to)
 {
-    to += chunk_at(get_local_id(0) / 8, get_local_id(0) % 8);
+    to += chunk_at(COPIER / 8, COPIER % 8);
 #pragma unroll
     for (int i = 0; i < 64 / PASS; i++) {
 #pragma unroll
         for (int x = 0; x < PANELS; x++)
-            copy16(to + x * 64 * 128 + i * PASS * 128, from + x * 64, 16);
+            if (x * 8 + COPIER % 8 < D / 8)
+                copy16(to + x * 64 * 128 + i * PASS * 128, from + x * 64, 16);
         from += PASS * stride;
     }
 }
@@ -119,7 +130,7 @@ static inline void copy_even(__global const elem *from, ulong stride, uint to)
 static inline void copy_tile(__local const tile_t *tile, __global const elem *mine, ulong stride, int aligned,
                              uint to)
 {
-    const int row = get_local_id(0) / 8, chunk = get_local_id(0) % 8;
+    const int row = COPIER / 8, chunk = COPIER % 8;
     const int2 whole = tile->keys[0];
 
     if ((EVEN & (ENTRIES == 1)) && aligned && whole.y == 64) { /* most tiles */
@@ -205,30 +216,37 @@ static inline void top_scores(const float *s, float *top)
     }
 }
 
-/* Scores to weights, two of 16 bits in each p.  m, l: per row, l of this lane's
- * columns alone.  m only has to be near the row's maximum: it is raised, and o
- * and l scaled, when a score of the warp exceeds it by 2^8. */
-static inline void soften(float *s, const float *top, float scale, float *m, float *l, float *o, uint *p)
+/* What the rows' maxima m and sums l of this lane's columns must become before weights of scores up to `top` are
+ * added.  m only has to be near the row's maximum: it is raised when a score of the warp exceeds it by 2^8, and l is
+ * scaled.  True: o must be scaled by `fade` as well. */
+static inline bool raise(const float *top, float scale, float *m, float *l, float *fade)
 {
     float high0 = fmax(m[0], top[0]), high1 = fmax(m[1], top[1]);
+    const bool raised = any_lane(fmax(high0 - m[0], high1 - m[1]) * scale > 8.0f);
 
-    if (any_lane(fmax(high0 - m[0], high1 - m[1]) * scale > 8.0f)) {
+    if (raised) {
         high0 = quad_max(high0);
         high1 = quad_max(high1);
-        const float fade0 = exp2_fast((m[0] - high0) * scale), fade1 = exp2_fast((m[1] - high1) * scale);
-
+        fade[0] = exp2_fast((m[0] - high0) * scale);
+        fade[1] = exp2_fast((m[1] - high1) * scale);
         m[0] = high0;
         m[1] = high1;
-        l[0] *= fade0;
-        l[1] *= fade1;
-#pragma unroll
-        for (int i = 0; i < D / 2; i += 4) {
-            o[i] *= fade0;
-            o[i + 1] *= fade0;
-            o[i + 2] *= fade1;
-            o[i + 3] *= fade1;
-        }
+        l[0] *= fade[0];
+        l[1] *= fade[1];
     }
+    return raised;
+}
+
+static inline void scale_sums(float *o, const float *fade)
+{
+#pragma unroll
+    for (int i = 0; i < D / 2; i++)
+        o[i] *= fade[i / 2 % 2];
+}
+
+/* Scores to weights. */
+static inline void soften(float *s, float scale, const float *m, float *l)
+{
     const float less0 = m[0] * scale, less1 = m[1] * scale;
 
 #pragma unroll
@@ -239,7 +257,13 @@ static inline void soften(float *s, const float *top, float scale, float *m, flo
         s[i + 3] = exp2_fast(fma(s[i + 3], scale, -less1));
         l[0] += s[i] + s[i + 1];
         l[1] += s[i + 2] + s[i + 3];
-        p[i / 2] = pack2(s[i], s[i + 1]);
-        p[i / 2 + 1] = pack2(s[i + 2], s[i + 3]);
     }
+}
+
+/* Sums as a left operand. */
+static inline void pack_all(const float *x, uint *packed)
+{
+#pragma unroll
+    for (int e = 0; e < 16; e++)
+        packed[e] = pack2(x[e * 2], x[e * 2 + 1]);
 }

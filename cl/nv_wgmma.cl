@@ -8,11 +8,18 @@
  * each stands in a PTX comment that begins with //@, and src/ptx.c takes the
  * comment away and turns the target into sm_90a.
  */
-#define WGMMA_FENCE()  __asm__ volatile("//@wgmma.fence.sync.aligned;" ::: "memory")
-#define WGMMA_COMMIT() __asm__ volatile("//@wgmma.commit_group.sync.aligned;" ::: "memory")
+#define WGMMA_FENCE()     __asm__ volatile("//@wgmma.fence.sync.aligned;" ::: "memory")
+#define WGMMA_COMMIT()    __asm__ volatile("//@wgmma.commit_group.sync.aligned;" ::: "memory")
 
 /* What copies wrote must be seen by the unit, which reads past the cores. */
-#define TILES_READY()  __asm__ volatile("fence.proxy.async.shared::cta;" ::: "memory")
+#define TILES_READY()     __asm__ volatile("fence.proxy.async.shared::cta;" ::: "memory")
+
+/* The same for what this work-item has stored itself. */
+#define STORES_READY()    __asm__ volatile("fence.proxy.async.shared::cta;\nmembar.cta;" ::: "memory")
+
+/* Each work-item of this warp group gives registers back, or waits for more, so that it has n, a multiple of 8. */
+#define REGISTERS_LESS(n) __asm__ volatile("//@setmaxnreg.dec.sync.aligned.u32 " #n ";" ::: "memory")
+#define REGISTERS_MORE(n) __asm__ volatile("//@setmaxnreg.inc.sync.aligned.u32 " #n ";" ::: "memory")
 
 #define SUM8(x, i)                                                                                                   \
     "+f"((x)[i]), "+f"((x)[i + 1]), "+f"((x)[i + 2]), "+f"((x)[i + 3]), "+f"((x)[i + 4]), "+f"((x)[i + 5]),          \

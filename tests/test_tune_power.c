@@ -73,6 +73,32 @@ static void knows_a_slower_device(void **state)
     assert_true(power_slower(&some, &none) == 0);
 }
 
+/* A problem's text is read back as the same problem, whatever the form of its lists. */
+static void reads_what_it_writes(void **state)
+{
+    static const char *const texts[] = {"attend f16 d128 b64 g4 n8k", "attend f16 d128 b64 g4 dense n8k",
+                                        "attend bf16 d96 b64x128 g4 shared n8k", "attend f32 d128 b64 g4 n8k"};
+    static struct tune_problems all;
+    char why[MAX_WHY] = "", text[128] = "";
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(texts); i++) {
+        struct clg_text out = {text, sizeof text, 0};
+
+        all.n = 0;
+        assert_int_equal(tune_problems_add(&all, texts[i], 1, why), 0);
+        assert_int_equal(all.n, 1);
+        clg_put(&out, "attend ");
+        clg_problem_key(clg_kernel_find("attend"), &all.at[0].problem, &out);
+        assert_string_equal(text, texts[i]);
+    }
+    all.n = 0;
+    assert_int_equal(tune_problems_add(&all, "pool f16 dense", 1, why), 1);
+    assert_non_null(strstr(why, "dense"));
+    assert_int_equal(tune_problems_add(&all, "attend f16 d128 g1 shared", 1, why), 1);
+    assert_non_null(strstr(why, "shared"));
+}
+
 /* What was noticed stands behind the day, once, and is not cut. */
 static void keeps_notes(void **state)
 {
@@ -98,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CACHE_TEST(knows_a_battery),
         CACHE_TEST(knows_a_slower_device),
+        cmocka_unit_test(reads_what_it_writes),
         cmocka_unit_test(keeps_notes),
     };
 

@@ -19,7 +19,7 @@ enum { MOST = 4 };
 struct parts {
     clgaze_op op;
     int dtype[MOST], dim[MOST], block_q, block_k, group[MOST], length[MOST]; /* dtype: 1 + the enum's */
-    int gate_dim, gate_double, count;
+    int gate_dim, gate_double, count, dense, shared;
 };
 
 static int add(struct tune_problems *all, const struct parts *p, int dtype, int dim, int group, int length)
@@ -42,6 +42,8 @@ static int add(struct tune_problems *all, const struct parts *p, int dtype, int 
     x->gate_dim = p->gate_dim;
     x->gate_double = p->gate_double;
     x->rope_pairs = (p->gate_dim ? p->gate_dim : dim) / 2;
+    x->lists = p->dense ? CLGAZE_LISTS_DENSE : x->lists;
+    x->scope = p->shared ? CLGAZE_SCOPE_KV : x->scope;
     x->rule = p->count ? CLGAZE_RATIO : CLGAZE_TOP_P;
     x->value = p->count ? 0.1 : 0.7;
     return 0;
@@ -79,10 +81,11 @@ static int read_number(const char *text, int *value, const char **end)
 /* A word without a number; false: it is none. */
 static int read_name(struct parts *p, const char *word)
 {
-    static const char *const names[] = {"f32", "f16", "bf16", "single", "double", "mass", "count"};
+    static const char *const names[] = {"f32", "f16", "bf16", "single", "double", "mass", "count", "dense", "shared"};
+    const int all = (int)CLG_COUNT(names);
     int i = 0;
 
-    while (i < 7 && strcmp(word, names[i]) != 0)
+    while (i < all && strcmp(word, names[i]) != 0)
         i++;
     if (i < 3)
         only(p->dtype, i + 1);
@@ -90,8 +93,12 @@ static int read_name(struct parts *p, const char *word)
         p->gate_double = i == 4;
     else if (i < 7)
         p->count = i == 6;
-    return i < 7 && (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT) ||
-                     (i < 5 && p->op == CLGAZE_DISTILL));
+    else if (i < all)
+        *(i == 7 ? &p->dense : &p->shared) = 1;
+    if (i >= 7)
+        return i < all && p->op == CLGAZE_ATTEND;
+    return (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT) ||
+            (i < 5 && p->op == CLGAZE_DISTILL));
 }
 
 static int read_part(struct parts *p, const char *word)
@@ -166,10 +173,18 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
         if (!read_part(&p, word)) {
             snprintf(why, MAX_WHY,
                      "\"%.40s\" is none of f32 f16 bf16, dN head size, dgN gate size, bN or bNxM blocks, gN query "
-                     "heads a key-value head, nN or nNk tokens, single or double of a gate, mass or count of select",
+                     "heads a key-value head, nN or nNk tokens, single or double of a gate, mass or count of select, "
+                     "dense "
+                     "or shared lists of attend",
                      word);
             return 1;
         }
+    if (p.shared && p.group[1]) /* not given */
+        only(p.group, p.group[0]);
+    if (p.shared && p.group[0] == 1) {
+        snprintf(why, MAX_WHY, "\"shared\": of g1 there is nothing to share");
+        return 1;
+    }
     if (add_all(all, &p)) {
         snprintf(why, MAX_WHY, "there are more than %d problems then", MAX_PROBLEMS);
         return 1;

@@ -17,6 +17,18 @@ void clg_attend_key(const clgaze_problem *p, struct clg_text *text)
     clg_put(text, " g%d", p->q_heads / p->kv_heads);
 }
 
+/* Matrix units do better with keys that rows or heads share, so there these are problems of their own. */
+void clg_attend_form_key(const clgaze_problem *p, struct clg_text *text)
+{
+    clg_attend_key(p, text);
+    if (p->dtype == CLGAZE_F32)
+        return;
+    if (p->lists == CLGAZE_LISTS_DENSE)
+        clg_put(text, " dense");
+    else if (p->scope != CLGAZE_SCOPE_Q && p->q_heads > p->kv_heads)
+        clg_put(text, " shared");
+}
+
 void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text)
 {
     (void)values;
@@ -141,7 +153,7 @@ const struct clg_kernel clg_kernel_attend = {
     .sources = (const char *const[]){"common.cl", "attend.cl", NULL},
     .entries = (const char *const[]){"attend", NULL},
     .options = "-cl-fast-relaxed-math",
-    .key = clg_attend_key,
+    .key = clg_attend_form_key,
     .define = clg_attend_define,
     .fits = clg_attend_fits,
     .launch = launch,
@@ -189,7 +201,7 @@ const struct clg_kernel clg_kernel_attend_cpu = {
     .sources = (const char *const[]){"common.cl", "attend_cpu.cl", NULL},
     .entries = (const char *const[]){"attend_cpu", NULL},
     .options = "-cl-fast-relaxed-math",
-    .key = clg_attend_key,
+    .key = clg_attend_form_key,
     .define = clg_attend_define,
     .fits = clg_attend_cpu_fits,
     .launch = launch_cpu,

@@ -15,6 +15,8 @@ struct clg_cut {
     size_t items; /* work-items a work-group                              */
 };
 
+/* Of attend's strategies; of others that compute as attend does, without the form of the lists. */
+void clg_attend_form_key(const clgaze_problem *p, struct clg_text *text);
 void clg_attend_key(const clgaze_problem *p, struct clg_text *text);
 void clg_attend_define(const clgaze_problem *p, const int *values, struct clg_text *text);
 clgaze_status clg_attend_enqueue(struct clg_run *run, struct clg_cut cut);

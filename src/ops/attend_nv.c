@@ -101,12 +101,12 @@ const struct clg_kernel clg_kernel_attend_nv_mma = {
     .op = "attend",
     .name = "attend_nv_mma",
     .space = mma_space,
-    .sources =
-        (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_mma.cl", "nv_walk.cl", "attend_nv.cl", NULL},
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_mma.cl", "nv_walk.cl", "nv_rows.cl",
+                                     "attend_nv.cl", NULL},
     .entries = (const char *const[]){"attend_nv", NULL},
     .options = "-cl-fast-relaxed-math -cl-nv-verbose", /* registers and spills, for the debug log */
     .prove = true,
-    .key = clg_attend_key,
+    .key = clg_attend_form_key,
     .define = clg_attend_nv_define,
     .fits = fits_mma,
     .launch = launch,
@@ -116,13 +116,13 @@ const struct clg_kernel clg_kernel_attend_nv_wgmma = {
     .op = "attend",
     .name = "attend_nv_wgmma",
     .space = wgmma_space,
-    .sources =
-        (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_wgmma.cl", "nv_walk.cl", "attend_nv.cl", NULL},
+    .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", "nv_wgmma.cl", "nv_walk.cl", "nv_rows.cl",
+                                     "attend_nv.cl", NULL},
     .entries = (const char *const[]){"attend_nv", NULL},
     .options = "-cl-fast-relaxed-math -cl-nv-verbose", /* registers and spills, for the debug log */
     .rework = clg_ptx_rework,
     .prove = true,
-    .key = clg_attend_key,
+    .key = clg_attend_form_key,
     .define = clg_attend_nv_define,
     .fits = fits_wgmma,
     .launch = launch,
