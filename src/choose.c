@@ -42,28 +42,20 @@ const char *clg_nearest(const struct clg_device *device, const struct clg_kernel
     return NULL;
 }
 
-/* A strategy and values that a record names and that fit, the nearest record first;
- * `how` says in words where they come from. */
-static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, const clgaze_problem *p,
-                                         struct clg_stage *stage, const char **how)
+/* A strategy and values that a record of this problem's name names and that fit, the nearest record first; `how`
+ * says in words where they come from. */
+static const struct clg_kernel *recorded_as(clgaze_context *ctx, const char *op, const char *name,
+                                            const clgaze_problem *p, struct clg_stage *stage, const char **how)
 {
     static const char *const words[] = {"tuned on this device", "tuned on this device with another driver",
                                         "tuned on this device for another length",
                                         "tuned on a device of the same vendor", "tuned on a device of the same kind"};
-    const struct clg_kernel *first = NULL, *kernel;
-    char buffer[128] = "";
-    struct clg_text key = {buffer, sizeof buffer, 0};
 
-    for (int i = 0; ctx->kernels[i] && !first; i++)
-        if (strcmp(ctx->kernels[i]->op, op) == 0)
-            first = ctx->kernels[i];
-    if (!first || !first->key)
-        return NULL;
-    clg_problem_key(first, p, &key);
     for (int nearness = 0; nearness <= ctx->nearest; nearness++) {
+        const struct clg_kernel *kernel;
         struct clg_record record;
 
-        if (!clg_records_find(ctx->records, &ctx->device, op, buffer, nearness, &record) ||
+        if (!clg_records_find(ctx->records, &ctx->device, op, name, nearness, &record) ||
             (record.untried && ctx->tried_only))
             continue;
         kernel = clg_kernel_in(ctx->kernels, record.kernel->name); /* a test's table has its own */
@@ -76,6 +68,30 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
         }
     }
     return NULL;
+}
+
+/* The same; a form of lists that nobody tuned takes what lists of each query head were tuned to. */
+static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, const clgaze_problem *p,
+                                         struct clg_stage *stage, const char **how)
+{
+    clgaze_problem form = *p;
+    const struct clg_kernel *first = NULL, *kernel = NULL;
+    char own[128] = "", plain[128] = "";
+    struct clg_text own_key = {own, sizeof own, 0}, plain_key = {plain, sizeof plain, 0};
+
+    for (int i = 0; ctx->kernels[i] && !first; i++)
+        if (strcmp(ctx->kernels[i]->op, op) == 0)
+            first = ctx->kernels[i];
+    if (!first || !first->key)
+        return NULL;
+    form.lists = CLGAZE_LISTS_BLOCKS;
+    form.scope = CLGAZE_SCOPE_Q;
+    clg_problem_key(first, p, &own_key);
+    clg_problem_key(first, &form, &plain_key);
+    kernel = recorded_as(ctx, op, own, p, stage, how);
+    if (!kernel && strcmp(own, plain) != 0 && (kernel = recorded_as(ctx, op, plain, p, stage, how)))
+        *how = stage->untried ? *how : "tuned for lists of each query head";
+    return kernel;
 }
 
 /* Keep what was decided, in words too. */

@@ -68,6 +68,8 @@ static clgaze_problem problem_of(const struct clg_record *r)
 
     p.gate_dim = number_after(text, " dg", 0);
     p.gate_double = strstr(text, " double") != NULL;
+    p.lists = strstr(text, " dense") ? CLGAZE_LISTS_DENSE : p.lists;
+    p.scope = strstr(text, " shared") ? CLGAZE_SCOPE_KV : p.scope;
     if (strstr(text, " mass")) {
         p.rule = CLGAZE_TOP_P;
         p.value = 0.7;
@@ -351,12 +353,46 @@ static void answers_stay(void **state)
     clgaze_context_free(ctx);
 }
 
+static void assert_reason(clgaze_context *ctx, const clgaze_problem *p, const char *reason)
+{
+    clgaze_plan *plan;
+
+    assert_ok(clgaze_plan_create(ctx, CLGAZE_ATTEND, p, &plan));
+    assert_string_equal(clgaze_plan_reason(plan, CLGAZE_ATTEND), reason);
+    clgaze_plan_free(plan);
+}
+
+/* Shared lists, and none, are problems of their own in 16-bit types; until tuned they are as lists of each head. */
+static void forms_fall_back(void **state)
+{
+    clgaze_context *ctx = tuned_in("");
+    clgaze_problem p = problem(CLGAZE_F16, 2, 1, 64, 64, 64), shared, dense;
+    struct clg_record r = tuned_record(ctx, "f16 d64 b64 g2 n128", 5);
+
+    (void)state;
+    p.max_q = p.max_k = 128;
+    shared = dense = p;
+    shared.scope = CLGAZE_SCOPE_KV;
+    dense.lists = CLGAZE_LISTS_DENSE;
+    clg_records_forget(ctx->records, CLG_FROM_LIBRARY);
+    clg_space_get(r.kernel, 0, r.values);
+    tuned_put(ctx, r);
+    assert_reason(ctx, &p, "tuned on this device");
+    assert_reason(ctx, &shared, "tuned for lists of each query head");
+    assert_reason(ctx, &dense, "tuned for lists of each query head");
+    snprintf(r.problem, sizeof r.problem, "f16 d64 b64 g2 dense n128");
+    tuned_put(ctx, r);
+    assert_reason(ctx, &shared, "tuned for lists of each query head");
+    assert_reason(ctx, &dense, "tuned on this device");
+    clgaze_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_line_is_a_record), cmocka_unit_test(every_choice_meets_ref),
         cmocka_unit_test(untried_is_proved),      cmocka_unit_test(untried_lines),
-        cmocka_unit_test(answers_stay),
+        cmocka_unit_test(answers_stay),           cmocka_unit_test(forms_fall_back),
     };
 
     return TEST_MAIN(tests);
