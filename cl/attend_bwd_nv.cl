@@ -104,13 +104,24 @@ static inline void weigh(float *s, __local const rows_t *rows, float fold, int f
 {
     const int edge = n < 64 || (CAUSAL && from > -8);
 
+    /* Of all, without a condition: the compiler would branch around each. */
 #pragma unroll
-    for (int i = 0; i < 32; i++) {
-        const int c = i / 4 * 8 + LANE % 4 * 2 + i % 2;
-        const bool seen = !edge || (c < n && (!CAUSAL || c >= from + i / 2 % 2 * 8));
+    for (int i = 0; i < 32; i += 4) {
+        __local const float *lse = rows->lse + i * 2 + LANE % 4 * 2;
+        const float low0 = lse_log2(lse[0]), low1 = lse_log2(lse[1]);
 
-        s[i] = seen ? exp2_fast(fma(s[i], fold, -lse_log2(rows->lse[c]))) : 0.0f;
+        s[i] = exp2_fast(fma(s[i], fold, -low0));
+        s[i + 1] = exp2_fast(fma(s[i + 1], fold, -low1));
+        s[i + 2] = exp2_fast(fma(s[i + 2], fold, -low0));
+        s[i + 3] = exp2_fast(fma(s[i + 3], fold, -low1));
     }
+    if (edge)
+#pragma unroll
+        for (int i = 0; i < 32; i++) {
+            const int c = i / 4 * 8 + LANE % 4 * 2 + i % 2;
+
+            s[i] = c < n && (!CAUSAL || c >= from + i / 2 % 2 * 8) ? s[i] : 0.0f;
+        }
 }
 
 /* Gradients of weights to gradients of scores. */
@@ -300,14 +311,15 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
 #pragma unroll
             for (int e = 0; e < 32; e++)
                 sc[e] = exp2_fast(fma(sc[e], fabs(fold), -low[e / 2 % 2]));
+            /* The list has come by now; and a condition here keeps the compiler from waiting for ds before. */
+            if (item == 0)
+                note_down(walk, x, block, &ring[newest]);
             DOT_END(0, ds);
 #pragma unroll
             for (int e = 0; e < 32; e++)
                 ds[e] = sc[e] * (ds[e] - mean[e / 2 % 2]);
             pack_all(ds, p);
             add_tile(sum, p, pair);
-            if (item == 0) /* not before: the list has come by now */
-                note_down(walk, x, block, &ring[newest]);
             add_tile_end(sum);
             barrier(CLK_LOCAL_MEM_FENCE); /* the pair has been used */
             at_ring = at_ring + 1 == RING ? 0 : at_ring + 1;

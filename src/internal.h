@@ -134,7 +134,8 @@ struct clg_param {
     int value;
     int allowed[8];
 };
-#define CLG_MAX_PARAMS 8
+#define CLG_MAX_PARAMS  8
+#define CLG_MAX_SOURCES 12 /* files of a strategy */
 
 struct clg_run;
 struct clg_stage;

@@ -27,8 +27,6 @@ struct clg_store {
     struct clg_program *first;
 };
 
-enum { MAX_SOURCES = 8 };
-
 static const struct clg_source *find_source(const clgaze_context *ctx, const char *name)
 {
     const struct clg_source *s = ctx->sources;
@@ -69,17 +67,17 @@ static clgaze_status compile(clgaze_context *ctx, const struct clg_kernel *kerne
 {
     clgaze_status st = CLGAZE_OK;
     cl_program program = NULL;
-    const char *part[2 * MAX_SOURCES];
-    size_t size[2 * MAX_SOURCES];
-    char line[MAX_SOURCES][80];
+    const char *part[2 * CLG_MAX_SOURCES];
+    size_t size[2 * CLG_MAX_SOURCES];
+    char line[CLG_MAX_SOURCES][80];
     cl_uint n = 0;
     cl_int err = CL_SUCCESS;
 
     for (int i = 0; kernel->sources[i]; i++) {
         const struct clg_source *s = find_source(ctx, kernel->sources[i]);
 
-        NEED(s && i < MAX_SOURCES, CLGAZE_ERR_BUILD, "kernel %s needs cl/%s, which is not embedded", kernel->name,
-             kernel->sources[i]);
+        NEED(s && i < CLG_MAX_SOURCES, CLGAZE_ERR_BUILD, "kernel %s needs cl/%s, which is not embedded, or too many",
+             kernel->name, kernel->sources[i]);
         size[n] = (size_t)snprintf(line[i], sizeof line[i], "#line 1 \"cl/%s\"\n", s->name);
         part[n++] = line[i];
         size[n] = s->size;

@@ -262,9 +262,11 @@ static void check_sources(const struct clg_kernel *kernel)
     int entries = 0;
 
     assert_string_equal(kernel->sources[0], "common.cl");
-    for (int i = 0; kernel->sources[i]; i++)
+    for (int i = 0; kernel->sources[i]; i++) {
         if (!source(kernel->sources[i]))
             fail_msg("%s: cl/%s is not embedded", kernel->name, kernel->sources[i]);
+        assert_in_range(i, 0, CLG_MAX_SOURCES - 1);
+    }
     for (; kernel->entries[entries]; entries++)
         if (!mentions(kernel, kernel->entries[entries]))
             fail_msg("%s: no source has a kernel %s", kernel->name, kernel->entries[entries]);
