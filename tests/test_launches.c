@@ -84,10 +84,28 @@ static void long_launches(void **state)
         }
 }
 
+/* What matrix units take, with lists that heads share. */
+static void long_launches_of_matrix_units(void **state)
+{
+    static const clgaze_op ops[] = {CLGAZE_ATTEND, CLGAZE_TRUTH, CLGAZE_ATTEND_BWD};
+
+    (void)state;
+    for (size_t i = 0; i < CLG_COUNT(ops); i++) {
+        clgaze_problem p = problem(CLGAZE_F16, 4, 2, 128, 64, 64);
+
+        cut_op = ops[i];
+        p.scope = CLGAZE_SCOPE_KV;
+        p.lse = 1;
+        fit_maxima(&p, &batches, 1);
+        every_kernel(cut_op, &p, cut_launches);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_launches),
+        cmocka_unit_test(long_launches_of_matrix_units),
     };
 
     return TEST_MAIN(tests);
