@@ -64,7 +64,7 @@ spir64)
 *)
     maker=intel
     if [ -z "${CLGAZE_OCLOC:-}" ] && ! has ocloc &&
-        unpack "$work/../ocloc" intel-opencl-icd libigc1 libigdfcl1 libigdgmm12 libopencl-clang14; then
+        unpack "$work/../ocloc" intel-opencl-icd libigc1 libigdfcl1 libigdgmm12 libllvmspirvlib14 libopencl-clang14; then
         ocloc=$(cd "$work/../ocloc" && pwd)/usr/bin/ocloc
         LD_LIBRARY_PATH=$(dirname "$ocloc")/../lib/$(uname -m)-linux-gnu:${LD_LIBRARY_PATH:-}
         export LD_LIBRARY_PATH
