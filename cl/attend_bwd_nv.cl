@@ -253,7 +253,7 @@ bwd_q_nv(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k_a
     const walk_t walk = {blocks + blocks_at + (ulong)(LISTED ? list_row : 0) * width,
                          LISTED && see > 0 ? min(counts[counts_at + list_row], width) : see, width,
                          (at.sk + BLOCK_K - 1) / BLOCK_K, at.sk};
-    const int n = (walk.n * STEPS + ENTRIES - 1) / ENTRIES;
+    const int n = tiles_in(walk);
     const int limit = t + at.sk - at.sq + 1; /* keys that the first row sees */
     const int row = item / 32 * 16 + LANE / 4;
     __global const elem *from_k = k + token_at(k_at, at.batch, at.k0, hk) + item % 8 * 8;

@@ -197,9 +197,6 @@ static inline turn_t team_walk(__local const tile_t *ring, uint posts, int n, in
     return turn_after(now, STAGES);
 }
 
-#define PLACE(w)                                                                                                     \
-    place_of(across - 1 - (w) % across, (w) / across % heads, (w) / across / heads, seqs + seqs_from, sequences, sq, \
-             sk, block_q)
 #define WALK(x) walk_of(x, counts + counts_at, blocks + blocks_at, width, list_heads, rows, block_q, block_k, q_heads)
 
 /* The counter that pieces of work are taken from. */
@@ -235,7 +232,7 @@ attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __globa
 
             if (w >= end)
                 return;
-            const place_t x = PLACE(w);
+            const place_t x = PLACE_OF(w, heads);
             const walk_t walk = WALK(x);
             const int hk = x.h / max(group, 1);
 
@@ -249,7 +246,7 @@ attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __globa
 
         if (w >= end)
             return;
-        const place_t x = PLACE(w);
+        const place_t x = PLACE_OF(w, heads);
         const int n = same(tiles_in(WALK(x))), row = get_local_id(0) / 32 % 4 * 16 + LANE / 4;
         const float scale = fabs(fold) * unit; /* of scores, in log2 units */
         uint qf[D / 4];

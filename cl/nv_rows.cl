@@ -39,6 +39,12 @@ static inline place_t place_of(int last, int heads, int s, __global const int *s
     return x;
 }
 
+/* Place of work w: a tile of rows of `across` a head, the last first, of one of `heads` groups of HEADS, of a
+ * sequence. */
+#define PLACE_OF(w, heads)                                                                                           \
+    place_of(across - 1 - (w) % across, (w) / across % (heads), (w) / across / (heads), seqs + seqs_from, sequences, \
+             sq, sk, block_q)
+
 /* The keys of a place; `lists` of all rows, `counts` of their entries. */
 static inline walk_t walk_of(place_t x, __global const int *counts, __global const int *lists, int width,
                              int list_heads, int rows, int block_q, int block_k, int q_heads)

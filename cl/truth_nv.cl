@@ -18,13 +18,10 @@
 #define TRUTH_ARGS                                                                                                   \
     , int with_out, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,      \
         __global int *spare, ulong spare_at, int places, int across, int cols, int map_k
-#define WITH_OUT with_out
-#define TOPS     (room + room_at + (ulong)held.place * room_tiles * 64)
-#define PLACE_OF(w)                                                                                                  \
-    place_of(across - 1 - (w) % across, (w) / across % q_heads, (w) / across / q_heads, seqs + seqs_from, sequences, \
-             sq, sk, block_q)
-#define PLACE       PLACE_OF(GROUP(0))
-#define PLACE_AGAIN PLACE_OF(held.work)
+#define WITH_OUT    with_out
+#define TOPS        (room + room_at + (ulong)held.place * room_tiles * 64)
+#define PLACE       PLACE_OF(GROUP(0), q_heads)
+#define PLACE_AGAIN PLACE_OF(held.work, q_heads)
 
 /* What a work-group holds. */
 typedef struct {
