@@ -75,7 +75,7 @@ static const struct clg_kernel *recorded(clgaze_context *ctx, const char *op, co
                                          struct clg_stage *stage, const char **how)
 {
     clgaze_problem form = *p;
-    const struct clg_kernel *first = NULL, *kernel = NULL;
+    const struct clg_kernel *first = NULL, *kernel;
     char own[128] = "", plain[128] = "";
     struct clg_text own_key = {own, sizeof own, 0}, plain_key = {plain, sizeof plain, 0};
 

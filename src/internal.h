@@ -376,6 +376,7 @@ struct clg_arg {
 /* Enqueue `entry` of the stage: `groups` work-groups of `local` items. */
 clgaze_status clg_enqueue(struct clg_run *run, int entry, const size_t groups[3], const size_t local[3],
                           const struct clg_arg *args, int n_args);
+double clg_launches(const struct clg_device *device, double macs); /* that so many multiply-adds take */
 /* The same of `macs` multiply-adds: in parts where one launch might outlast a display's watchdog.  Its kernel
  * takes its group from GROUP() or GROUP_BACKWARDS() of cl/common.cl. */
 clgaze_status clg_enqueue_long(struct clg_run *run, int entry, const size_t groups[3], const size_t local[3],

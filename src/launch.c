@@ -61,19 +61,25 @@ out:
     return st;
 }
 
+double clg_launches(const struct clg_device *device, double macs)
+{
+    const double most = device->launch_macs;
+
+    return most > 0 && macs > most ? ceil(macs / most) : 1;
+}
+
 clgaze_status clg_enqueue_long(struct clg_run *run, int entry, const size_t groups[3], const size_t local[3],
                                const struct clg_arg *args, int n_args, double macs)
 {
     static const size_t one[3] = {1, 1, 1};
     const size_t *all = run->warming ? one : groups;
-    const double most = run->plan->ctx->device.launch_macs;
     size_t part[3];
     clgaze_status st;
 
     if (all[0] * all[1] * all[2] == 0)
         return CLGAZE_OK;
     for (int i = 0; i < 3; i++) {
-        const double parts = most > 0 && macs > most ? ceil(macs / most) : 1;
+        const double parts = clg_launches(&run->plan->ctx->device, macs);
         const size_t cuts = parts < (double)all[i] ? (size_t)parts : all[i];
 
         part[i] = (all[i] + cuts - 1) / cuts;

@@ -3,7 +3,6 @@
  * attend_nv_team.c: launcher of cl/attend_nv_team.cl, attention of two warp groups
  * that share their keys, on Hopper's matrix units.
  */
-#include <math.h>
 #include <string.h>
 
 #include "attend_nv.h"
@@ -53,8 +52,8 @@ static clgaze_status launch(struct clg_run *run)
     const int block_q = clg_attend_block(p, p->block_q, tall);
     const cl_int across = (cl_int)clg_attend_tiles(n->longest_q, block_q, tall), heads = p->q_heads / heads_each;
     const cl_int works = run->warming ? 0 : across * heads * n->sequences;
-    const double macs = 2 * clg_attention_macs(run), each = device->launch_macs;
-    const double most = (each > 0 && macs > each ? ceil(macs / each) : 1) * (double)device->compute_units;
+    const double macs = 2 * clg_attention_macs(run);
+    const double most = clg_launches(device, macs) * (double)device->compute_units;
     const cl_int teams = most < works ? (cl_int)most : works > 0 ? works : 1;
     const size_t one[3] = {1, 1, 1}, groups[3] = {(size_t)teams, 1, 1}, local[3] = {GROUPS * 128 + LOADERS, 1, 1};
     const int64_t shape[1] = {1};
