@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_tune_power.c: battery and throttling, from made-up folders and times.
+ * test_tune_power.c: battery and throttling, from made-up folders and times; problems as text.
  */
 #include <stdio.h>
 #include <string.h>

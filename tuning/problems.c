@@ -9,6 +9,7 @@
 
 #include "internal.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,27 +79,39 @@ static int read_number(const char *text, int *value, const char **end)
     return stop != text && n > 0 && n <= 1 << 24;
 }
 
-/* A word without a number; false: it is none. */
+#define OP(name) (1u << CLGAZE_##name)
+
+/* Words without a number: the part, what it becomes, and of which operations it is. */
+static const struct {
+    const char *name;
+    size_t part;
+    int value;
+    unsigned ops;
+} names[] = {
+#define PART(name) offsetof(struct parts, name)
+    {"single", PART(gate_double), 0, OP(GATE) | OP(PREFILL) | OP(DISTILL)},
+    {"double", PART(gate_double), 1, OP(GATE) | OP(PREFILL) | OP(DISTILL)},
+    {"mass", PART(count), 0, OP(SELECT) | OP(PREFILL)},
+    {"count", PART(count), 1, OP(SELECT) | OP(PREFILL)},
+    {"dense", PART(dense), 1, OP(ATTEND)},
+    {"shared", PART(shared), 1, OP(ATTEND)},
+#undef PART
+};
+
+/* False: it is none. */
 static int read_name(struct parts *p, const char *word)
 {
-    static const char *const names[] = {"f32", "f16", "bf16", "single", "double", "mass", "count", "dense", "shared"};
-    const int all = (int)CLG_COUNT(names);
-    int i = 0;
-
-    while (i < all && strcmp(word, names[i]) != 0)
-        i++;
-    if (i < 3)
-        only(p->dtype, i + 1);
-    else if (i < 5)
-        p->gate_double = i == 4;
-    else if (i < 7)
-        p->count = i == 6;
-    else if (i < all)
-        *(i == 7 ? &p->dense : &p->shared) = 1;
-    if (i >= 7)
-        return i < all && p->op == CLGAZE_ATTEND;
-    return (i < 3 || p->op == CLGAZE_PREFILL || p->op == (i < 5 ? CLGAZE_GATE : CLGAZE_SELECT) ||
-            (i < 5 && p->op == CLGAZE_DISTILL));
+    for (int dtype = CLGAZE_F32; dtype <= CLGAZE_BF16; dtype++)
+        if (strcmp(word, clgaze_dtype_name((clgaze_dtype)dtype)) == 0) {
+            only(p->dtype, dtype + 1);
+            return 1;
+        }
+    for (size_t i = 0; i < CLG_COUNT(names); i++)
+        if (strcmp(word, names[i].name) == 0 && names[i].ops >> p->op & 1) {
+            memcpy((char *)p + names[i].part, &names[i].value, sizeof names[i].value);
+            return 1;
+        }
+    return 0;
 }
 
 static int read_part(struct parts *p, const char *word)
@@ -174,8 +187,7 @@ int tune_problems_add(struct tune_problems *all, const char *text, int gpu, char
             snprintf(why, MAX_WHY,
                      "\"%.40s\" is none of f32 f16 bf16, dN head size, dgN gate size, bN or bNxM blocks, gN query "
                      "heads a key-value head, nN or nNk tokens, single or double of a gate, mass or count of select, "
-                     "dense "
-                     "or shared lists of attend",
+                     "dense or shared lists of attend",
                      word);
             return 1;
         }
