@@ -23,8 +23,8 @@ static void say_others(FILE *f, const struct machine *m)
                 list[i].platform_name, i);
 }
 
-static const char *const owners[SCOPES] = {"each head and row its own", "each key-value head and row its own",
-                                           "each row its own"};
+static const char *const owners[SCOPES] = {", each head and row its own", ", each key-value head and row its own",
+                                           ", each row its own"};
 
 static void say_data(FILE *f, const struct options *o, const struct row *row)
 {
@@ -36,7 +36,8 @@ static void say_data(FILE *f, const struct options *o, const struct row *row)
     else if (strcmp(row->op, "truth") == 0)
         say(f, "%s", from);
     else
-        say(f, "%s; %s lists, %s%s", from, row->pattern, owners[o->problem.scope],
+        say(f, "%s; %s lists%s%s", from, row->pattern,
+            o->pattern == RANDOM || o->problem.scope != CLGAZE_SCOPE_Q ? owners[o->problem.scope] : "",
             o->pattern == RANDOM ? ", the diagonal kept" : "");
 }
 
