@@ -84,14 +84,15 @@ static void tear_down(struct stand *s)
 /* Set one number of an array on the device; answers what was there. */
 static int32_t poke(struct stand *s, int id, int index, int32_t value)
 {
-    size_t at = (s->at[id].t.offset + (size_t)index) * sizeof value;
+    struct placed *to = &s->at[id];
+    size_t at = (to->t.offset + (size_t)index) * sizeof value;
     int32_t was;
 
-    memcpy(&was, s->at[id].before + at, sizeof was);
-    memcpy(s->at[id].before + at, &value, sizeof value);
-    assert_int_equal(
-        clEnqueueWriteBuffer(test_queue(), s->at[id].mem, CL_TRUE, at, sizeof value, &value, 0, NULL, NULL),
-        CL_SUCCESS);
+    memcpy(&was, to->before + at, sizeof was);
+    memcpy(to->before + at, &value, sizeof value);
+    /* The whole: of a buffer that is written in part oclgrind takes the rest as never written. */
+    assert_int_equal(clEnqueueWriteBuffer(test_queue(), to->mem, CL_TRUE, 0, to->bytes, to->before, 0, NULL, NULL),
+                     CL_SUCCESS);
     return was;
 }
 
