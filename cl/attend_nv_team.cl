@@ -134,7 +134,7 @@ static inline bool team_soften(__local const tile_t *tile, int sees, float scale
     float top[2];
     bool raised;
 
-    if (!CAUSAL ? tile->reach == INT_MAX : tile->reach > sees - LANE / 4)
+    if (!CAUSAL ? tile->reach == INT_MAX : tile->reach > sees - (int)LANE / 4)
         hide(tile, sees, s);
     top_scores(s, top);
     raised = raise(top, scale, m, l, fade);
@@ -207,14 +207,16 @@ __kernel void team_reset(__global int *counter, ulong counter_at, int works)
 }
 
 /* Work w is a tile of rows, of `across` a head, of one of `heads` groups of HEADS, of a sequence.  This launch's
- * groups are some of `teams`, and do their share of `works`; a group of earlier launches asked once in vain. */
+ * groups are some of `teams`, of which the highest numbers are launched first, and do their share of `works`; a group
+ * of earlier launches asked once in vain. */
 __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
 attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __global int *counter, ulong counter_at)
 {
     __local team_t team;
     __local uint4 tiles[STAGES * 2 * TILE_BYTES / 16] __attribute__((aligned(1024)));
     const uint k_place = local_address(tiles), v_place = k_place + STAGES * TILE_BYTES, posts = local_address(&team);
-    const int before = FIRST_GROUP(0), end = (int)((long)works * (before + (int)get_num_groups(0)) / teams);
+    const int mine = get_num_groups(0), before = max(teams - (int)FIRST_GROUP(0) - mine, 0);
+    const int end = (int)((long)works * (before + mine) / teams);
     turn_t now = {0, 0}, of = {0, 0};
 
     if (get_local_id(0) == 0)

@@ -23,7 +23,7 @@ except ImportError as missing:
     torch, why_no_torch = None, str(missing)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CHECKS = "^test_(pool|gate|score|select|attend|prefill)$"
+CHECKS = "^test_(pool|gate|score|select|attend|matrix_units|launches|prefill)$"
 DENSITIES = (.5, .4, .3, .2, .1)
 BLOCK = 64
 
@@ -293,8 +293,8 @@ def main():
     peers = bool(torch) and cuda == on_gpu  # those of another device would say nothing
     head(said, cuda, peers, checked)
     if on_gpu:
-        shapes = [Shape(seq, 32, 32, 128, "f16") for seq in (8192, 32768, 131072)]
-        shapes += [Shape(32768, 32, 32, 64, "f16"), Shape(32768, 32, 8, 128, "f16")]
+        shapes = [Shape(seq, 32, 32, 128, "f16") for seq in (8192, 32768)]
+        shapes += [Shape(32768, 32, 32, 64, "f16"), Shape(32768, 32, 8, 128, "f16"), Shape(131072, 32, 32, 128, "f16")]
     else:
         shapes = [Shape(512, 4, 4, 128, "f32"), Shape(8192, 4, 4, 128, "f32"), Shape(8192, 4, 4, 64, "f32")]
     for shape in shapes[:1] if options.quick else shapes:
