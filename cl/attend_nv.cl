@@ -42,7 +42,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv(ATTEND_A
 #if TRUTH
     __local held_t held;
     __local float4 low[16]; /* lse in log2 units */
-    __local float all[WG];  /* of meet() */
+    __local float sums[HALVES];
 #endif
 
     const place_t x = PLACE;
@@ -138,12 +138,11 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv(ATTEND_A
     if (LANE % 4 == 0)
         for (int e = 0; e < 2; e++)
             ((__local float *)low)[row + e * 8] = high[e];
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    meet_group();
     make_row(tops, low, scale, map_k / 64,
              y.n_q > 0 ? visible_blocks(CAUSAL, y.i, block_q, map_k, y.at.sq, y.at.sk) : 0,
-             visible_blocks(CAUSAL, y.i, block_q, 64, y.at.sq, y.at.sk), y.n_q > 0 ? cols : 0, all,
+             visible_blocks(CAUSAL, y.i, block_q, 64, y.at.sq, y.at.sk), y.n_q > 0 ? cols : 0, sums,
              truth + truth_at + (((ulong)y.at.batch * q_heads + y.h) * rows + y.at.row0 + y.i) * cols);
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); /* the room has been read */
     if (get_local_id(0) == 0 && places > 0)
         give_place(spare + spare_at, places, held.place);
 #endif

@@ -13,12 +13,35 @@
  *           registers back, which the others take.  A team stays, takes the next
  *           piece of the work from a counter, the longest rows of each head first,
  *           and its loaders are ahead in the next one.
+ *           With TRUTH each warp group also makes the block map of its rows.
  * Grid      teams; team_reset: one item
  * Local     STAGES * 2 tiles
  * Assumes   as attend_nv; ROWS * HEADS = 2, D <= 128
  * Edges     as attend_nv
  * Numerics  as attend_nv
  */
+#ifndef TRUTH
+#define TRUTH 0
+#endif
+#define TEAM_ARGS      , int across, int heads, int works, int teams, __global int *counter, ulong counter_at
+#define GROUP_OF_WARPS (get_local_id(0) / 128)
+
+#if TRUTH
+/* The map that nv_tops.cl makes; room for room_tiles tiles a warp group of a launch; map_k: keys a block. */
+#define TRUTH_ARGS                                                                                                   \
+    , int with_out, __global float *truth, ulong truth_at, __global float *room, ulong room_at, int room_tiles,      \
+        int cols, int map_k
+#define WITH_OUT with_out
+#define TOPS     (room + room_at + (get_group_id(0) * 2 + GROUP_OF_WARPS) * room_tiles * 64)
+#define ROW_OF(x)                                                                                                    \
+    (truth + truth_at + (((ulong)(x).at.batch * q_heads + (x).h) * rows + (x).at.row0 + (x).t0 / 64) * cols)
+#else
+#define TRUTH_ARGS
+#define WITH_OUT 1
+#define TOPS     0
+#define keep_tops(top, to)
+#endif
+
 #define WARPS  (ROWS * HEADS * 4)
 #define LOADER (get_local_id(0) / 32 >= WARPS)
 
@@ -129,7 +152,7 @@ static inline turn_t team_load(__local team_t *team, uint posts, walk_t walk, in
 
 /* Scores of a tile to weights; true: o must be scaled by `fade`.  Row 0 of the fragments sees keys before `sees`. */
 static inline bool team_soften(__local const tile_t *tile, int sees, float scale, float *s, float *m, float *l,
-                               float *fade)
+                               float *fade, __global float *tops)
 {
     float top[2];
     bool raised;
@@ -137,6 +160,8 @@ static inline bool team_soften(__local const tile_t *tile, int sees, float scale
     if (!CAUSAL ? tile->reach == INT_MAX : tile->reach > sees - (int)LANE / 4)
         hide(tile, sees, s);
     top_scores(s, top);
+    if (TRUTH)
+        keep_tops(top, tops);
     raised = raise(top, scale, m, l, fade);
     soften(s, scale, m, l);
     return raised;
@@ -159,7 +184,7 @@ static inline void team_dot(float *s, const uint *q, uint posts, uint k, turn_t 
 
 /* A walk of n > 0 tiles, and the turn after it. */
 static inline turn_t team_walk(__local const tile_t *ring, uint posts, int n, int sees, uint k, uint v, float scale,
-                               const uint *q, float *o, float *m, float *l, turn_t now)
+                               const uint *q, float *o, float *m, float *l, __global float *tops, turn_t now)
 {
     int used = 0;
     float s[32], fade[2];
@@ -168,7 +193,7 @@ static inline turn_t team_walk(__local const tile_t *ring, uint posts, int n, in
 
     team_dot(s, q, posts, k, now);
     DOT_END(0, s);
-    raised = team_soften(&ring[now.place], sees, scale, s, m, l, fade);
+    raised = team_soften(&ring[now.place], sees, scale, s, m, l, fade, tops);
     for (int tile = 1; tile < n; tile++) {
         const turn_t before = now;
 
@@ -183,7 +208,7 @@ static inline turn_t team_walk(__local const tile_t *ring, uint posts, int n, in
         team_dot(s, q, posts, k, now);
         team_add(o, p, posts, v, before);
         DOT_END(1, s);
-        raised = team_soften(&ring[now.place], sees, scale, s, m, l, fade);
+        raised = team_soften(&ring[now.place], sees, scale, s, m, l, fade, tops + tile * 64);
     }
     add_tile_end(o);
     if (n > 1)
@@ -209,10 +234,13 @@ __kernel void team_reset(__global int *counter, ulong counter_at, int works)
 /* Work w is a tile of rows, of `across` a head, of one of `heads` groups of HEADS, of a sequence.  This launch's
  * groups are some of `teams`, of which the highest numbers are launched first, and do their share of `works`; a group
  * of earlier launches asked once in vain. */
-__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void
-attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __global int *counter, ulong counter_at)
+__attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv_team(ATTEND_ARGS TEAM_ARGS TRUTH_ARGS)
 {
     __local team_t team;
+#if TRUTH
+    __local float4 low[2][16]; /* lse in log2 units */
+    __local float sums[2][HALVES];
+#endif
     __local uint4 tiles[STAGES * 2 * TILE_BYTES / 16] __attribute__((aligned(1024)));
     const uint k_place = local_address(tiles), v_place = k_place + STAGES * TILE_BYTES, posts = local_address(&team);
     const int mine = get_num_groups(0), before = max(teams - (int)FIRST_GROUP(0) - mine, 0);
@@ -243,6 +271,7 @@ attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __globa
         }
     }
     REGISTERS_MORE(216);
+    __global float *tops = TOPS;
     for (;; of = turn_after(of, 2)) {
         const int w = team_work(&team, posts, of);
 
@@ -260,7 +289,17 @@ attend_nv_team(ATTEND_ARGS, int across, int heads, int works, int teams, __globa
             o[e] = 0.0f;
         if (n > 0)
             now = team_walk(team.ring[0], posts, n, x.t0 + x.at.sk - x.at.sq + 1 + row, k_place, v_place, scale, qf,
-                            o, m, l, now);
-        finish_rows(x, o, m, l, scale, 1, OUT_OF(x), out_at.z, LSE_OF(x), high);
+                            o, m, l, tops + row, now);
+        finish_rows(x, o, m, l, scale, WITH_OUT, OUT_OF(x), out_at.z, LSE_OF(x), high);
+#if TRUTH
+        if (LANE % 4 == 0)
+            for (int e = 0; e < 2; e++)
+                ((__local float *)low[GROUP_OF_WARPS])[row + e * 8] = high[e];
+        meet_group();
+        make_row(tops, low[GROUP_OF_WARPS], scale, map_k / 64,
+                 x.n_q > 0 ? visible_blocks(CAUSAL, x.t0 / 64, 64, map_k, x.at.sq, x.at.sk) : 0,
+                 visible_blocks(CAUSAL, x.t0 / 64, 64, 64, x.at.sq, x.at.sk), x.n_q > 0 ? cols : 0,
+                 sums[GROUP_OF_WARPS], ROW_OF(x));
+#endif
     }
 }

@@ -69,6 +69,12 @@ static inline void meet_warp(void)
     __asm__ volatile("bar.warp.sync 0xffffffff;" ::: "memory");
 }
 
+/* The same of a warp group, 128 work-items, in all memory. */
+static inline void meet_group(void)
+{
+    __asm__ volatile("bar.sync %0, 128;" ::"r"((uint)get_local_id(0) / 128 + 1) : "memory");
+}
+
 static inline void store16(uint to, uint4 x)
 {
     __asm__ volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w)

@@ -149,6 +149,11 @@ static inline float of_lane(float x, int mask)
     return other;
 }
 
+static inline void meet_group(void)
+{
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+}
+
 static inline int any_lane(int yes)
 {
     const size_t me = my_place(), first = me - get_local_id(0);

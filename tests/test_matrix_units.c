@@ -108,11 +108,21 @@ static void not_causal(void **state)
 
 static void truths(void **state)
 {
+    static const struct {
+        clgaze_dtype dtype;
+        int dim, block_k, packed, causal;
+    } maps[] = {{CLGAZE_F16, 128, 64, 0, 1},
+                {CLGAZE_BF16, 64, 128, 0, 1},
+                {CLGAZE_BF16, 96, 192, 0, 0},
+                {CLGAZE_F16, 128, 128, 1, 1}};
+
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        clgaze_problem p = problem(i ? CLGAZE_BF16 : CLGAZE_F16, 2, 1, i ? 64 : 128, 64, i ? 128 : 64);
+    for (size_t i = 0; i < CLG_COUNT(maps); i++) {
+        clgaze_problem p = problem(maps[i].dtype, 2, 1, maps[i].dim, 64, maps[i].block_k);
 
         p.lse = 1;
+        p.packed = maps[i].packed;
+        p.causal = maps[i].causal;
         check(CLGAZE_TRUTH, &p);
     }
 }

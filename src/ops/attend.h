@@ -27,7 +27,7 @@ struct clg_attend_args {
     cl_ulong c_at, b_at, l_at, seqs_from;
     cl_int block_q, block_k, width, list_heads, sequences, sq, sk, rows, q_heads, group;
     cl_float fold, scale;
-    struct clg_arg list[CLG_ATTEND_ARGS + 12];
+    struct clg_arg list[CLG_ATTEND_ARGS + 14];
 };
 /* What attention is for truth: dense, with lse. */
 clgaze_problem clg_attend_dense(const clgaze_problem *p);

@@ -12,4 +12,13 @@ void clg_attend_nv_define(const clgaze_problem *p, const int *values, struct clg
 const char *clg_attend_nv_fits(const struct clg_device *device, const clgaze_problem *p, const int *values,
                                bool wgmma);
 
+/* What serves by the teams of cl/attend_nv_team.cl: values as its space has them, STAGES and HEADS. */
+void clg_attend_team_define(const clgaze_problem *p, const int *values, struct clg_text *text);
+const char *clg_attend_team_fits(const struct clg_device *device, const clgaze_problem *p, const int *values);
+/* Bytes that its counter takes at the beginning of the workspace; groups that a launch has at most. */
+enum { CLG_TEAM_COUNTER = 256 };
+int clg_attend_team_groups(const clgaze_context *ctx);
+/* Entries of the program: the kernel, and the one that clears the counter; `more` follow the kernel's arguments. */
+clgaze_status clg_attend_team_enqueue(struct clg_run *run, int heads_each, const struct clg_arg *more, int n_more);
+
 #endif

@@ -117,7 +117,7 @@ out:
         .name = "truth_nv_" #kind,                                                                                   \
         .space = space,                                                                                              \
         .sources = (const char *const[]){"common.cl", "nv.cl", "nv_tile.cl", tile, "nv_walk.cl", "nv_rows.cl",       \
-                                         "meet.cl", "truth_nv.cl", "attend_nv.cl", NULL},                            \
+                                         "nv_tops.cl", "truth_nv.cl", "attend_nv.cl", NULL},                         \
         .entries = (const char *const[]){"attend_nv", "truth_begin", NULL},                                          \
         .options = "-cl-fast-relaxed-math -cl-nv-verbose",                                                           \
         .rework = (how),                                                                                             \
