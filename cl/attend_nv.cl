@@ -135,14 +135,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv(ATTEND_A
     const place_t y = PLACE_AGAIN; /* no register keeps it */
     finish_rows(y, o, m, l, scale, WITH_OUT, OUT_OF(y), out_at.z, LSE_OF(y), high);
 #if TRUTH
-    if (LANE % 4 == 0)
-        for (int e = 0; e < 2; e++)
-            ((__local float *)low)[row + e * 8] = high[e];
-    meet_group();
-    make_row(tops, low, scale, map_k / 64,
-             y.n_q > 0 ? visible_blocks(CAUSAL, y.i, block_q, map_k, y.at.sq, y.at.sk) : 0,
-             visible_blocks(CAUSAL, y.i, block_q, 64, y.at.sq, y.at.sk), y.n_q > 0 ? cols : 0, sums,
-             truth + truth_at + (((ulong)y.at.batch * q_heads + y.h) * rows + y.at.row0 + y.i) * cols);
+    make_map(y, y.i, block_q, high, low, sums, tops, scale, map_k, cols, q_heads, rows, truth + truth_at);
     if (get_local_id(0) == 0 && places > 0)
         give_place(spare + spare_at, places, held.place);
 #endif

@@ -33,8 +33,6 @@
         int cols, int map_k
 #define WITH_OUT with_out
 #define TOPS     (room + room_at + (get_group_id(0) * 2 + GROUP_OF_WARPS) * room_tiles * 64)
-#define ROW_OF(x)                                                                                                    \
-    (truth + truth_at + (((ulong)(x).at.batch * q_heads + (x).h) * rows + (x).at.row0 + (x).t0 / 64) * cols)
 #else
 #define TRUTH_ARGS
 #define WITH_OUT 1
@@ -157,7 +155,7 @@ static inline bool team_soften(__local const tile_t *tile, int sees, float scale
     float top[2];
     bool raised;
 
-    if (!CAUSAL ? tile->reach == INT_MAX : tile->reach > sees - (int)LANE / 4)
+    if (!CAUSAL ? tile->reach == INT_MAX : tile->reach > sees - LANE / 4)
         hide(tile, sees, s);
     top_scores(s, top);
     if (TRUTH)
@@ -292,14 +290,8 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv_team(ATT
                             o, m, l, tops + row, now);
         finish_rows(x, o, m, l, scale, WITH_OUT, OUT_OF(x), out_at.z, LSE_OF(x), high);
 #if TRUTH
-        if (LANE % 4 == 0)
-            for (int e = 0; e < 2; e++)
-                ((__local float *)low[GROUP_OF_WARPS])[row + e * 8] = high[e];
-        meet_group();
-        make_row(tops, low[GROUP_OF_WARPS], scale, map_k / 64,
-                 x.n_q > 0 ? visible_blocks(CAUSAL, x.t0 / 64, 64, map_k, x.at.sq, x.at.sk) : 0,
-                 visible_blocks(CAUSAL, x.t0 / 64, 64, 64, x.at.sq, x.at.sk), x.n_q > 0 ? cols : 0,
-                 sums[GROUP_OF_WARPS], ROW_OF(x));
+        make_map(x, x.t0 / 64, 64, high, low[GROUP_OF_WARPS], sums[GROUP_OF_WARPS], tops, scale, map_k, cols, q_heads,
+                 rows, truth + truth_at);
 #endif
     }
 }

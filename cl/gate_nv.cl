@@ -121,9 +121,8 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void gate_nv(__global c
     }
 #pragma unroll
     for (int e = 0; e < 16; e++) {
-        const int i = i0 + r_warp + e / 8 * 16 + e % 2 * 8 + (int)LANE / 4;
-        const int c = c0 + c_warp + e / 2 % 4 * 8 + (int)LANE % 4 * 2,
-                  at_sum = (e / 8 * 4 + e / 2 % 4) * 4 + e % 2 * 2;
+        const int i = i0 + r_warp + e / 8 * 16 + e % 2 * 8 + LANE / 4;
+        const int c = c0 + c_warp + e / 2 % 4 * 8 + LANE % 4 * 2, at_sum = (e / 8 * 4 + e / 2 % 4) * 4 + e % 2 * 2;
 
         if (i < rows && c < DG)
             vstore2((float2)(sum[at_sum], sum[at_sum + 1]), 0, y + y_at + ((ulong)i * heads + h) * DG + c);

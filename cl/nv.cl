@@ -8,7 +8,7 @@
  *          Sums of matrix instructions lie so, and two neighbouring pieces
  *          rounded to 16 bits are a left operand.
  */
-#define LANE (get_local_id(0) % 32)
+#define LANE ((int)(get_local_id(0) % 32)) /* signed: it is taken from signed numbers */
 
 /* The address of local memory as matrix instructions take it. */
 static inline uint local_address(__local const void *p)

@@ -24,7 +24,7 @@ static inline void keep_tops(float *top, __global float *to)
 }
 
 /* The map's row of a query block that sees `see` of `cols` blocks, each `per` tiles; it has walked `tiles`.
- * Half a warp takes a block, a lane 4 of its rows.  All of the warp group; `sums` may be written again after it. */
+ * Half a warp takes a block, a lane 4 of its rows.  All of the warp group, which has met at its end. */
 static inline void make_row(__global const float *tops, __local const float4 *low, float scale, int per, int see,
                             int tiles, int cols, __local float *sums, __global float *row)
 {
@@ -61,4 +61,21 @@ static inline void make_row(__global const float *tops, __local const float4 *lo
     for (int j = see + ITEM; j < cols; j += 128)
         row[j] = 0.0f;
     meet_group();
+}
+
+/* Row i of the map of x's head, where query blocks are of block_q rows; `high` of its rows is as finish_rows() gives
+ * it.  All of the warp group; `low` and `sums` may be written again after it. */
+static inline void make_map(place_t x, int i, int block_q, const float *high, __local float4 *low,
+                            __local float *sums, __global const float *tops, float scale, int map_k, int cols,
+                            int q_heads, int rows, __global float *truth)
+{
+    const int row = ITEM / 32 * 16 + LANE / 4, live = x.n_q > 0;
+
+    if (LANE % 4 == 0)
+        for (int e = 0; e < 2; e++)
+            ((__local float *)low)[row + e * 8] = high[e];
+    meet_group();
+    make_row(tops, low, scale, map_k / 64, live ? visible_blocks(CAUSAL, i, block_q, map_k, x.at.sq, x.at.sk) : 0,
+             visible_blocks(CAUSAL, i, block_q, 64, x.at.sq, x.at.sk), live ? cols : 0, sums,
+             truth + (((ulong)x.at.batch * q_heads + x.h) * rows + x.at.row0 + i) * cols);
 }

@@ -100,7 +100,7 @@ score_nv(__global const float *q, ulong q_at, __global const float *k, ulong k_a
     }
 #pragma unroll
     for (int e = 0; e < 4; e++) {
-        const int i = i0 + r_warp + e * 8 + (int)LANE / 4;
+        const int i = i0 + r_warp + e * 8 + LANE / 4;
         int see = all ? cols : 0;
         float2 x[4];
 
@@ -110,7 +110,7 @@ score_nv(__global const float *q, ulong q_at, __global const float *k, ulong k_a
         if (i < n) {
             if (!all && j0 < most)
                 see = visible_blocks(CAUSAL, i, block_q, block_k, at.sq, at.sk);
-            store_row(x, j0 + c_warp + (int)LANE % 4 * 2, see, cols, aligned_to,
+            store_row(x, j0 + c_warp + LANE % 4 * 2, see, cols, aligned_to,
                       scores + scores_at + (((ulong)at.batch * heads + h) * count + (at.row0 + i - first)) * cols);
         }
     }

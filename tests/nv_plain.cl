@@ -8,7 +8,7 @@
  * Every word that lanes say together meets the whole work-group: its warps must
  * go the same way.  any_lane() asks them all, so that they do.
  */
-#define LANE       (get_local_id(0) % 32)
+#define LANE       ((int)(get_local_id(0) % 32))
 
 /* PoCL 3.1 lacks these where variables at program scope are allowed. */
 #define OVERLOADED static inline __attribute__((overloadable))

@@ -21,4 +21,8 @@ int clg_attend_team_groups(const clgaze_context *ctx);
 /* Entries of the program: the kernel, and the one that clears the counter; `more` follow the kernel's arguments. */
 clgaze_status clg_attend_team_enqueue(struct clg_run *run, int heads_each, const struct clg_arg *more, int n_more);
 
+/* Of truth by either walk: tiles of 64 keys that rows may walk; lse, and v, where the caller has none. */
+int64_t clg_truth_nv_tiles(const clgaze_problem *p);
+void clg_truth_nv_fill(struct clg_run *run);
+
 #endif

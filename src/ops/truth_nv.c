@@ -48,15 +48,25 @@ static const char *fits_wgmma(const struct clg_device *device, const clgaze_prob
     return fits(device, p, values, true);
 }
 
-/* Places in the room, and tiles of keys that a work-group may walk. */
+/* Places in the room. */
 static int most_places(const clgaze_context *ctx)
 {
     return (int)ctx->device.compute_units * PER_UNIT;
 }
 
-static int64_t most_tiles(const clgaze_problem *p)
+int64_t clg_truth_nv_tiles(const clgaze_problem *p)
 {
     return ((int64_t)clg_max_cols(p) * p->block_k + 63) / 64;
+}
+
+void clg_truth_nv_fill(struct clg_run *run)
+{
+    const int64_t shape[3] = {run->n.batch, run->p->q_heads, run->n.sq};
+
+    if (!run->t.lse.buffer)
+        run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
+    if (!run->t.v.buffer)
+        run->t.v = run->t.k; /* read, and no output is made of it */
 }
 
 /* Bytes before the room: two numbers and one a place. */
@@ -68,7 +78,8 @@ static size_t before_room(const clgaze_context *ctx)
 /* Room for the greatest scores of the rows of as many groups as there are places. */
 static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
 {
-    stage->workspace = before_room(ctx) + (size_t)most_places(ctx) * (size_t)most_tiles(p) * ROWS * sizeof(float);
+    stage->workspace =
+        before_room(ctx) + (size_t)most_places(ctx) * (size_t)clg_truth_nv_tiles(p) * ROWS * sizeof(float);
     return CLGAZE_OK;
 }
 
@@ -76,10 +87,10 @@ static clgaze_status launch(struct clg_run *run)
 {
     const clgaze_problem *p = run->p, d = clg_attend_dense(p);
     const struct clg_sizes *n = &run->n;
-    const int64_t shape[3] = {n->batch, p->q_heads, n->sq}, one[1] = {1};
+    const int64_t one[1] = {1};
     const cl_int with_out = run->t.out.buffer != NULL, across = n->rows_seq ? n->rows_seq : 1;
     const cl_int cols = n->cols, map_k = p->block_k;
-    const cl_int places = run->warming ? 0 : most_places(run->plan->ctx), room_tiles = (cl_int)most_tiles(p);
+    const cl_int places = run->warming ? 0 : most_places(run->plan->ctx), room_tiles = (cl_int)clg_truth_nv_tiles(p);
     const size_t groups[3] = {(size_t)n->rows_seq * (size_t)p->q_heads * (size_t)n->sequences, 1, 1};
     const size_t begin_groups[3] = {((size_t)places + 63) / 64, 1, 1};
     const size_t local[3] = {128, 1, 1}, begin_local[3] = {64, 1, 1};
@@ -96,10 +107,7 @@ static clgaze_status launch(struct clg_run *run)
     clgaze_status st = CLGAZE_OK;
     struct clg_attend_args args;
 
-    if (!run->t.lse.buffer)
-        run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
-    if (!run->t.v.buffer)
-        run->t.v = run->t.k; /* read, and no output is made of it */
+    clg_truth_nv_fill(run);
     run->p = &d;
     clg_attend_args(run, p->block_q, 64, &args);
     memcpy(args.list + CLG_ATTEND_ARGS, more, sizeof more);

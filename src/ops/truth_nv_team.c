@@ -34,38 +34,28 @@ static const char *fits(const struct clg_device *device, const clgaze_problem *p
     return clg_attend_team_fits(device, &d, as_team);
 }
 
-/* Tiles of keys that a warp group may walk. */
-static int64_t most_tiles(const clgaze_problem *p)
-{
-    return ((int64_t)clg_max_cols(p) * p->block_k + 63) / 64;
-}
-
 /* The counter, and room for the greatest scores of the rows of the groups of a launch. */
 static clgaze_status prepare(clgaze_context *ctx, const clgaze_problem *p, struct clg_stage *stage)
 {
-    stage->workspace =
-        CLG_TEAM_COUNTER + (size_t)clg_attend_team_groups(ctx) * 2 * (size_t)most_tiles(p) * ROWS * sizeof(float);
+    stage->workspace = CLG_TEAM_COUNTER +
+                       (size_t)clg_attend_team_groups(ctx) * 2 * (size_t)clg_truth_nv_tiles(p) * ROWS * sizeof(float);
     return CLGAZE_OK;
 }
 
 static clgaze_status launch(struct clg_run *run)
 {
     const clgaze_problem *p = run->p, d = clg_attend_dense(p);
-    const struct clg_sizes *n = &run->n;
-    const int64_t shape[3] = {n->batch, p->q_heads, n->sq}, one[1] = {1};
+    const int64_t one[1] = {1};
     const clgaze_tensor room = clg_scratch(run, CLG_AT_STAGE, CLG_TEAM_COUNTER, CLGAZE_F32, 1, one);
-    const cl_int with_out = run->t.out.buffer != NULL, room_tiles = (cl_int)most_tiles(p);
-    const cl_int cols = n->cols, map_k = p->block_k;
+    const cl_int with_out = run->t.out.buffer != NULL, room_tiles = (cl_int)clg_truth_nv_tiles(p);
+    const cl_int cols = run->n.cols, map_k = p->block_k;
     const cl_ulong truth_at = run->t.truth.offset, room_at = room.offset;
     const struct clg_arg more[] = {
         CLG_ARG(with_out), CLG_ARG(run->t.truth.buffer), CLG_ARG(truth_at), CLG_ARG(room.buffer),
         CLG_ARG(room_at),  CLG_ARG(room_tiles),          CLG_ARG(cols),     CLG_ARG(map_k)};
     clgaze_status st;
 
-    if (!run->t.lse.buffer)
-        run->t.lse = clg_scratch(run, CLG_AT_LSE, 0, CLGAZE_F32, 3, shape);
-    if (!run->t.v.buffer)
-        run->t.v = run->t.k; /* read, and no output is made of it */
+    clg_truth_nv_fill(run);
     run->p = &d;
     st = clg_attend_team_enqueue(run, 1, more, CLG_COUNT(more));
     run->p = p;
