@@ -109,6 +109,26 @@ clgaze_context *test_context(void)
     return context;
 }
 
+int number_from(const char *variable, int otherwise)
+{
+    const char *text = getenv(variable);
+
+    return text ? atoi(text) : otherwise;
+}
+
+bool simulated(const clgaze_context *ctx)
+{
+    return strstr(ctx->device.platform, "Oclgrind") != NULL;
+}
+
+void skip_simulated(const char *why)
+{
+    if (!simulated(test_context()))
+        return;
+    printf("SKIPPED: oclgrind %s\n", why);
+    skip();
+}
+
 cl_command_queue test_queue(void)
 {
     cl_int err = CL_SUCCESS;

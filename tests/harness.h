@@ -37,6 +37,11 @@ clgaze_context *test_context(void);
 clgaze_context_options test_options(void);
 cl_command_queue test_queue(void);
 bool tiny(void);
+int number_from(const char *variable, int otherwise); /* of the environment */
+/* Is the device oclgrind's? */
+bool simulated(const clgaze_context *ctx);
+/* On oclgrind the test is skipped: what oclgrind does there. */
+void skip_simulated(const char *why);
 /* Answers 77 where there is no OpenCL device, else runs the tests. */
 int test_main(const struct CMUnitTest *tests, size_t n);
 #define TEST_MAIN(tests) test_main(tests, CLG_COUNT(tests))

@@ -19,15 +19,15 @@ static void set_job(struct job *job, clgaze_op op, clgaze_problem p, struct shap
 
 int make_jobs(void **state)
 {
-    clgaze_problem p = problem(CLGAZE_F32, 6, 2, 32, 16, 8);
+    clgaze_problem p = problem(CLGAZE_F32, 6, 2, tiny() ? 8 : 32, 16, 8);
 
     (void)state;
     set_job(&jobs[0], CLGAZE_ATTEND, p, (struct shape){.batch = 2, .sq = 33, .sk = 45});
     p.lists = CLGAZE_LISTS_MASK;
     set_job(&jobs[1], CLGAZE_ATTEND, p, (struct shape){.batch = 1, .sq = 20, .sk = 31});
-    p = problem(CLGAZE_F32, 4, 2, 32, 8, 8);
+    p = problem(CLGAZE_F32, 4, 2, tiny() ? 8 : 32, 8, 8);
     p.packed = 1;
-    p.rope_pairs = 16;
+    p.rope_pairs = p.head_dim / 2;
     p.rule = CLGAZE_RATIO;
     p.value = 0.5;
     set_job(&jobs[2], CLGAZE_PREFILL, p, (struct shape){.sequences = 3, .q = {9, 1, 30}, .k = {9, 20, 33}});

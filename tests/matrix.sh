@@ -4,7 +4,7 @@
 # runtime, or with another way of PoCL to compile a work-group: pocl_loops,
 # pocl_loopvec, pocl_workitemloops, pocl_repl, rusticl, intel_cpu, nvidia.
 #
-# A program is a test, or clgaze-run: then its self-test.  Each may take
+# A program is a test, or clgaze-run: then its self-test and the golden cases.  Each may take
 # CLGAZE_MATRIX_SECONDS, 300 if that is not set; one that takes longer is SKIPPED:
 # some runtimes are a thousand times slower than others.
 set -eu
@@ -52,22 +52,19 @@ fi
 export CLGAZE_TEST_DEVICE=$((line - 2)) # after the line with the version
 sed -n "${line}p" "$work/devices"
 failed=0
-for program in "$@"; do
-    title=${program##*/}
-    case $title in
-    clgaze-run) set -- selftest --device "$CLGAZE_TEST_DEVICE" ;;
-    *) set -- ;;
-    esac
+measure() { # TITLE COMMAND...
+    title=$1
+    shift
     case $name/$title in
     pocl_repl/test_pool | pocl_repl/test_gate) ;;
     pocl_repl/*) # which writes a kernel out anew for each work-item of a group
         echo "SKIPPED: $title on $name: minutes to compile a kernel"
-        continue
+        return
         ;;
     esac
     code=0
     start=$(date +%s)
-    timeout "$most" "$program" "$@" >"$work/log" 2>&1 || code=$?
+    timeout "$most" "$@" >"$work/log" 2>&1 || code=$?
     echo "== $title, $(($(date +%s) - start)) s"
     if grep -q 'Unknown work group' "$work/log"; then
         echo "SKIPPED: this PoCL has no work-group method ${name#pocl_}"
@@ -82,6 +79,15 @@ for program in "$@"; do
         echo "$title FAILED on $name: $code"
         failed=1
         ;;
+    esac
+}
+for program in "$@"; do
+    case ${program##*/} in
+    clgaze-run)
+        measure selftest "$program" selftest --device "$CLGAZE_TEST_DEVICE"
+        measure golden sh "${0%/*}/golden.sh" "$program" "${0%/*}/golden"
+        ;;
+    *) measure "${program##*/}" "$program" ;;
     esac
 done
 exit $failed

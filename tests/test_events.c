@@ -120,11 +120,12 @@ static void check_events(struct load *l, cl_command_queue writer, cl_command_que
 
 static void check_queue(cl_command_queue writer, cl_command_queue queue)
 {
+    skip_simulated("waits for user events in clFlush");
     for (int j = 0; j < JOBS; j++) {
         struct load l;
 
         load_make(&l, &jobs[j], 100 + (uint64_t)j);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < (tiny() ? 1 : 4); i++)
             check_events(&l, writer, queue);
         load_free(&l);
     }
@@ -193,18 +194,23 @@ static void check_parts(cl_command_queue queue, bool events)
 {
     for (int j = 1; j < JOBS; j++) { /* the first needs no workspace */
         const size_t part = CLG_ALIGN(clgaze_plan_workspace(jobs[j].plan));
+        unsigned char *nonsense = malloc(2 * part);
         cl_int err = CL_SUCCESS;
-        cl_mem workspace = clCreateBuffer(clgaze_context_cl(test_context()), CL_MEM_READ_WRITE, 2 * part, NULL, &err);
+        cl_mem workspace;
         struct load l[2];
 
-        assert_true(part > 0);
+        assert_true(part > 0 && nonsense);
+        memset(nonsense, 0x5a, 2 * part);
+        workspace = clCreateBuffer(clgaze_context_cl(test_context()), CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                   2 * part, nonsense, &err);
+        free(nonsense);
         assert_int_equal(err, CL_SUCCESS);
         for (int i = 0; i < 2; i++) {
             load_make(&l[i], &jobs[j], 200 + (uint64_t)i);
             l[i].x.call.workspace = workspace;
             l[i].x.call.workspace_offset = part * (size_t)(1 - i);
         }
-        for (int i = 0; i < 10; i++)
+        for (int i = 0; i < (tiny() ? 2 : 10); i++)
             check_pair(l, queue, events);
         load_free(&l[0]);
         load_free(&l[1]);

@@ -6,7 +6,7 @@
 
 #include "harness.h"
 
-static const struct shape rows = {.batch = 2, .sq = 33, .sk = 77}; /* 9 rows of 20 blocks a head */
+static struct shape rows = {.batch = 2, .sq = 33, .sk = 77}; /* 9 rows of 20 blocks a head */
 
 static clgaze_problem select_problem(clgaze_rule rule, double value)
 {
@@ -179,5 +179,9 @@ int main(void)
         cmocka_unit_test(a_constant_changes_no_list),
     };
 
+    if (tiny()) {
+        rows.batch = 1;
+        rows.sq = 9;
+    }
     return TEST_MAIN(tests);
 }

@@ -166,11 +166,13 @@ static void *plan_in_a_thread(void *user)
 /* Whoever comes first tunes. */
 static void plans_in_threads(void **state)
 {
-    clgaze_context *ctx = with("", CLGAZE_TUNING_PLAN, 60000, 1);
+    clgaze_context *ctx;
     pthread_t thread[4];
     struct clg_record r;
 
     (void)state;
+    skip_simulated("runs one kernel at a time, or aborts");
+    ctx = with("", CLGAZE_TUNING_PLAN, 60000, 1);
     for (size_t i = 0; i < CLG_COUNT(thread); i++)
         assert_int_equal(pthread_create(&thread[i], NULL, plan_in_a_thread, ctx), 0);
     for (size_t i = 0; i < CLG_COUNT(thread); i++) {

@@ -452,11 +452,11 @@ static void too_many_blocks(void **state)
 static void workspace_limit(void **state)
 {
     const size_t allowed = test_context()->device.max_alloc;
-    clgaze_problem p = problem(CLGAZE_F32, 1, 1, 8, 256, 256);
+    clgaze_problem p = problem(CLGAZE_F16, 1, 1, 8, 256, 256);
     char words[96];
 
     (void)state;
-    p.q_heads = most(allowed >> 28, 32768);
+    p.q_heads = most(allowed >> 27, 32768);
     p.max_q = p.max_k = 32768 * 256;
     p.rule = CLGAZE_TOP_P; /* lists as long as rows of scores, which themselves come in slices */
     p.value = 0.5;

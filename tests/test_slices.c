@@ -10,9 +10,9 @@ static struct shape packs = {.sequences = 4, .q = {9, 0, 1, 70}, .k = {9, 0, 30,
 
 static clgaze_problem pipeline(clgaze_rule rule, double value)
 {
-    clgaze_problem p = problem(CLGAZE_F32, 4, 2, 32, 8, 8);
+    clgaze_problem p = problem(CLGAZE_F32, 4, 2, tiny() ? 8 : 32, 8, 8);
 
-    p.rope_pairs = 16;
+    p.rope_pairs = p.head_dim / 2;
     p.rule = rule;
     p.value = value;
     p.last_rows = 2;
@@ -126,16 +126,20 @@ static void every_strategy(void **state)
 /* A plan's slices hold a call's at any lengths below the maximum: fewer columns or batches, more rows at a time. */
 static void shorter_calls(void **state)
 {
-    static const struct shape calls[] = {
-        {.batch = 2, .sq = 130, .sk = 140}, {.batch = 1, .sq = 130, .sk = 140}, {.batch = 2, .sq = 120, .sk = 10},
-        {.batch = 1, .sq = 65, .sk = 140},  {.batch = 1, .sq = 1, .sk = 1},
+    const int sq = batches.sq, sk = batches.sk;
+    const struct shape calls[] = {
+        batches,
+        {.batch = 1, .sq = sq, .sk = sk},
+        {.batch = 2, .sq = sq - 10, .sk = 10},
+        {.batch = 1, .sq = sq / 2, .sk = sk},
+        {.batch = 1, .sq = 1, .sk = 1},
     };
     clgaze_problem p = pipeline(CLGAZE_TOP_K, 3);
     clgaze_plan *plan;
 
     (void)state;
     fit_maxima(&p, calls, CLG_COUNT(calls));
-    plan = limited(CLGAZE_PREFILL, &p, 3000);
+    plan = limited(CLGAZE_PREFILL, &p, tiny() ? 500 : 3000);
     assert_true(plan->slice > 1 && plan->slice < clg_max_rows(&p));
     for (size_t i = 0; i < CLG_COUNT(calls); i++) {
         struct test_case c;
@@ -187,8 +191,11 @@ int main(void)
     };
 
     if (tiny()) { /* fewer rows, for a runtime that compiles for each launch */
-        batches.sq = 50;
-        packs.q[3] = 30;
+        batches.sq = 30;
+        batches.sk = 40;
+        packs.q[3] = 20;
+        packs.k[2] = 10;
+        packs.k[3] = 25;
     }
     return TEST_MAIN(tests);
 }

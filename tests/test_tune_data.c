@@ -13,6 +13,7 @@ enum { BLOCK = 16, TOKENS = 128, TAIL = 4096 };
 /* Of every operation but prefill, whose parts are tuned one by one. */
 static void each_operation(clgaze_dtype dtype, void (*law)(struct tune_data *d, const clgaze_plan *plan))
 {
+    skip_simulated("takes a buffer that is written in parts for uninitialised");
     for (int op = 0; op < CLG_STAGES; op++) {
         clgaze_problem p = problem(dtype, 4, 2, 16, BLOCK, BLOCK);
         struct tune_data d;

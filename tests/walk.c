@@ -113,13 +113,6 @@ static int64_t work(clgaze_op op, const clgaze_problem *p, const struct shape *n
     }
 }
 
-static int number_from(const char *variable, int otherwise)
-{
-    const char *text = getenv(variable);
-
-    return text ? atoi(text) : otherwise;
-}
-
 /* Programs of attention take a second each to compile: every second problem has one, with the label long all. */
 static int random_configurations(clgaze_op op)
 {
