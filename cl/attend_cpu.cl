@@ -387,7 +387,9 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
                           t0 + at.sk - at.sq + 1,
                           1,
                           above,
-                          !LISTED ? 0 : above && counts[counts_at + list_row - 1] > 0 ? list[-width] : -1,
+                          !LISTED                                         ? 0
+                          : above && counts[counts_at + list_row - 1] > 0 ? list[-width]
+                                                                          : -1,
                           0};
 
         attend_rows(a, fold, scale, m, l);
