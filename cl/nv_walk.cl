@@ -175,7 +175,7 @@ static inline void store_row(const float *x, float share, int there, __global el
     for (int c = 0; c < D / 8; c += 2) {
         const uint low = pack2(x[c * 4] * share, x[c * 4 + 1] * share),
                    high = pack2(x[c * 4 + 4] * share, x[c * 4 + 5] * share);
-        const uint other = as_uint(of_lane(as_float(odd ? low : high), 1));
+        const uint other = word_of_lane(odd ? low : high, 1);
 
         if (there)
             store4(odd ? (uint2)(other, high) : (uint2)(low, other), to + c * 8, aligned);
