@@ -45,9 +45,18 @@ static inline void copy_rows(__global const elem *mine, ulong stride, int n, int
 /* The warp's 16 rows times `scale`; n of the group's rows count. */
 static inline void write_rows(const float *sum, float scale, int row, int n, __global elem *to, ulong stride)
 {
+    to += LANE % 4 * 2;
 #pragma unroll
-    for (int e = 0; e < 2; e++)
-        store_row(sum + e * 2, scale, row + e * 8 < n, to + (ulong)(row + e * 8) * stride);
+    for (int e = 0; e < 2; e++) {
+        __global elem *at = to + (ulong)(row + e * 8) * stride;
+        const int aligned = ((ulong)at & 3) == 0;
+
+        if (row + e * 8 < n) {
+#pragma unroll
+            for (int x = 0; x < D / 8; x++)
+                store2(pack2(sum[x * 4 + e * 2] * scale, sum[x * 4 + e * 2 + 1] * scale), at + x * 8, aligned);
+        }
+    }
 }
 
 /* ---- keys ------------------------------------------------------------------------ */

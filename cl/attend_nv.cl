@@ -56,16 +56,14 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv(ATTEND_A
     __global const elem *from_v = v + token_at(v_at, at.batch, at.k0, hk) + get_local_id(0) % 8 * 8;
     const int aligned_k = (((ulong)from_k | k_at.z * 2) & 15) == 0,
               aligned_v = (((ulong)from_v | v_at.z * 2) & 15) == 0;
-    const int looks = get_local_id(0) < STAGES && x.end > 0;
     int ahead[ENTRIES];
     uint qf[D / 4];
     float o[D / 2], m[2] = {SMALL, SMALL}, l[2] = {0.0f, 0.0f}, high[2];
 
-    if (looks) /* whatever the count is: nothing waits for it yet */
+    if (get_local_id(0) < STAGES && n > 0) {
         look_up(walk, get_local_id(0), ahead);
-    take_queries(x, q + token_at(q_at, at.batch, x.n_q > 0 ? at.q0 + x.t0 : 0, x.h), q_at.z, fold, qf);
-    if (looks)
         note_down(walk, get_local_id(0), ahead, &ring[get_local_id(0)]);
+    }
 #if TRUTH
     if (get_local_id(0) == 0) {
         held.work = GROUP(0);
@@ -87,6 +85,7 @@ __attribute__((reqd_work_group_size(WG, 1, 1))) __kernel void attend_nv(ATTEND_A
             COPIES_COMMIT();
         }
     }
+    take_queries(x, q + token_at(q_at, at.batch, x.n_q > 0 ? at.q0 + x.t0 : 0, x.h), q_at.z, fold, qf);
 #pragma unroll
     for (int e = 0; e < D / 2; e++)
         o[e] = 0.0f;

@@ -109,17 +109,12 @@ static inline float exp2_fast(float x)
 }
 
 /* Of the lane whose number differs in the bits of `mask`. */
-static inline uint word_of_lane(uint x, int mask)
-{
-    uint other;
-
-    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(other) : "r"(x), "r"(mask));
-    return other;
-}
-
 static inline float of_lane(float x, int mask)
 {
-    return as_float(word_of_lane(as_uint(x), mask));
+    float other;
+
+    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(other) : "f"(x), "r"(mask));
+    return other;
 }
 
 /* A number that all lanes of the warp have, so that the compiler knows it too: what depends on it alone needs no

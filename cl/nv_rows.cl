@@ -87,10 +87,15 @@ static inline void finish_rows(place_t x, const float *o, const float *m, const 
         const float sum = quad_sum(l[e]);
         const bool any = m[e] > 0.5f * SMALL;
         const float share = any ? 1.0f / sum : 0.0f;
+        __global elem *to = out + (r < x.n_q ? (ulong)r * stride : 0) + LANE % 4 * 2;
+        const int aligned = ((ulong)to & 3) == 0;
 
         high[e] = r < x.n_q && any ? m[e] * scale + log2(sum) : -SMALL;
-        if (with_out)
-            store_row(o + e * 2, share, r < x.n_q, out + (r < x.n_q ? (ulong)r * stride : 0));
+        if (with_out && r < x.n_q) {
+#pragma unroll
+            for (int c = 0; c < D / 8; c++)
+                store2(pack2(o[c * 4 + e * 2] * share, o[c * 4 + e * 2 + 1] * share), to + c * 8, aligned);
+        }
         if (LSE && r < x.n_q && LANE % 4 == 0)
             lse[x.at.q0 + x.t0 + r] = any ? high[e] * LN2 : NEG_INF;
     }

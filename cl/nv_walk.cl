@@ -153,32 +153,15 @@ static inline uint load2(__global const elem *from, int aligned)
     return aligned ? *(__global const uint *)from : e[0] | (uint)e[1] << 16;
 }
 
-/* Four neighbours, `aligned` to 8 bytes or not. */
-static inline void store4(uint2 x, __global elem *to, int aligned)
+static inline void store2(uint x, __global elem *to, int aligned)
 {
-    if (aligned)
-        *(__global uint2 *)to = x;
-    else
-        vstore4(as_ushort4(x), 0, (__global ushort *)to);
-}
+    __global ushort *e = (__global ushort *)to;
 
-/* Channels of a row that begins at `to`, if it is there, from this lane's two of each 8, times `share`: lanes swap
- * with their neighbours, so that each has four of one 8.  All lanes of the warp must come. */
-static inline void store_row(const float *x, float share, int there, __global elem *to)
-{
-    const int odd = LANE % 2;
-    int aligned;
-
-    to += odd * 8 + LANE % 4 / 2 * 4;
-    aligned = ((ulong)to & 7) == 0;
-#pragma unroll
-    for (int c = 0; c < D / 8; c += 2) {
-        const uint low = pack2(x[c * 4] * share, x[c * 4 + 1] * share),
-                   high = pack2(x[c * 4 + 4] * share, x[c * 4 + 5] * share);
-        const uint other = word_of_lane(odd ? low : high, 1);
-
-        if (there)
-            store4(odd ? (uint2)(other, high) : (uint2)(low, other), to + c * 8, aligned);
+    if (aligned) {
+        *(__global uint *)to = x;
+    } else {
+        e[0] = (ushort)(x & 0xffffu);
+        e[1] = (ushort)(x >> 16);
     }
 }
 

@@ -137,21 +137,16 @@ static inline float exp2_fast(float x)
     return exp2(x);
 }
 
-static inline uint word_of_lane(uint x, int mask)
-{
-    const size_t me = my_place();
-    uint other;
-
-    board[me].word[0] = x;
-    MEET();
-    other = board[me ^ mask].word[0];
-    MEET();
-    return other;
-}
-
 static inline float of_lane(float x, int mask)
 {
-    return as_float(word_of_lane(as_uint(x), mask));
+    const size_t me = my_place();
+    float other;
+
+    board[me].number[0] = x;
+    MEET();
+    other = board[me ^ mask].number[0];
+    MEET();
+    return other;
 }
 
 static inline void meet_group(void)
