@@ -273,7 +273,7 @@ typedef struct {
     int n_q, limit;       /* rows, at most BM; keys that the first one sees  */
     int with_v;           /* 0: lse alone                                     */
     int above;            /* rows before these that the next work-item has   */
-    int then;             /* the first block of its list, or -1               */
+    int then;             /* the first block of its list                     */
     __global float *tops; /* NULL, or BM for each key block: the greatest scores of each row */
 } rows_t;
 
@@ -387,9 +387,7 @@ attend_cpu(__global const elem *q, ulong4 q_at, __global const elem *k, ulong4 k
                           t0 + at.sk - at.sq + 1,
                           1,
                           above,
-                          !LISTED                                         ? 0
-                          : above && counts[counts_at + list_row - 1] > 0 ? list[-width]
-                                                                          : -1,
+                          LISTED && above && counts[counts_at + list_row - 1] > 0 ? list[-width] : 0,
                           0};
 
         attend_rows(a, fold, scale, m, l);
